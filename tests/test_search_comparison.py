@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.searches import comparison
-from benchmarks.searches.calibration import held_ends
+from benchmarks.searches.calibration import held_ends, held_ends_in_searches
 from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
 from benchmarks.searches.curves import read
 from benchmarks.searches.left_out import Errors, errors_of, reach_row
@@ -74,6 +74,14 @@ def test_forecasts_of_recorded_curves_are_counted(miniature: Oracle) -> None:
     assert row.figure is not None
     assert 0.5 < row.figure <= 1
     assert "forecasts of" in row.detail
+
+
+def test_forecasts_within_searches_are_counted(miniature: Oracle) -> None:
+    row = held_ends_in_searches("miniature", miniature, rounds=2)
+    assert row.figure is not None
+    assert 0.5 < row.figure <= 1
+    assert "in 2 searches" in row.detail
+    assert "best unfinished trials" in row.detail
 
 
 def test_the_surrogate_is_judged_by_settings_left_out(miniature: Oracle) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Options, Row
-from benchmarks.searches.calibration import held_ends
+from benchmarks.searches.calibration import held_ends, held_ends_in_searches
 from benchmarks.searches.curves import read
 from benchmarks.searches.left_out import error_row, reach_row
 from benchmarks.searches.ours import Ours
@@ -89,7 +89,8 @@ def run(options: Options) -> list[Row]:
     draw({task: course for task, course in courses.items() if task.slots == 1}, oracles, PICTURE)
     rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, courses)]
     for table, oracle in oracles.items():
-        rows += [error_row(table, oracle), reach_row(table, oracle), held_ends(table, oracle)]
+        rows += [error_row(table, oracle), reach_row(table, oracle)]
+        rows += [held_ends(table, oracle), held_ends_in_searches(table, oracle)]
     return rows + [Row("another library", None, "", detail=line) for line in missing]
 
 

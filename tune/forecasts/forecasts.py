@@ -9,21 +9,26 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.special import ndtr
 
 from tune.forecasts.coordinates import Coordinates, Floats, stack
-from tune.forecasts.curve_process import CurveProcess, Reports, time_of
+from tune.forecasts.covariance import Reports, time_of
+from tune.forecasts.curve_process import CurveProcess
 from tune.forecasts.scale import scale_of
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
 
-_MOST_REPORTS = 120
-"""Maximum number of reports that the process is fitted to; its time grows with their cube."""
+_MOST_FITTED = 120
+"""Maximum number of reports that the hyperparameters are fitted to; the time grows with their cube."""
+_MOST_KNOWN = 360
+"""Maximum number of reports that predictions use. A trial with none among them is predicted from its own last
+report as well."""
 _MOST_FAILED = 20
 """Number of latest failed trials that count as ended with the worst objective of all."""
 _N_DRAWS, _N_PARENTS, _N_NEAR = 256, 8, 24
@@ -68,19 +73,22 @@ class Forecasts:
         coordinates: Coordinates | None = None,
     ) -> None:
         self._space, self.coordinates = space, coordinates or Coordinates(space)
-        self._whole = space.search.whole_pairs
+        self._whole, self._mode = space.search.whole_pairs, study.mode
         self._reported = [trial for trial in (*study.carried, *study) if trial.values]
         self._entropy = [space.search.seed, len(study), *study.salt]
         objectives = np.array([value for trial in self._reported for value in trial.values.values()])
         self.scale = scale_of(study.mode, objectives)
         worst = float(objectives.min() if study.mode == "max" else objectives.max())
-        failed = [(trial, self._whole, worst) for trial in study if trial.state == "FAIL"]
-        chosen = [*_chosen(self._reported, study.mode), *failed[-_MOST_FAILED:]]
-        self._known = self._rows([(trial, pairs) for trial, pairs, _ in chosen])
-        self._scores = self.scale.scores(np.array([value for *_, value in chosen]))
+        failed = [_Report(trial, self._whole, worst) for trial in study if trial.state == "FAIL"]
+        failed = failed[-_MOST_FAILED:]
+        fitted = [*_chosen(self._reported, study.mode, _MOST_FITTED), *failed]
+        known = [*_chosen(self._reported, study.mode, _MOST_KNOWN), *failed]
+        self._known, self._scores = self._rows(known), self._scores_of(known)
         own = [value for trial in study if trial.is_scored for value in trial.values.values()]
         self.best_score = float(self.scale.scores(np.array(own)).max() if own else self._scores.max())
-        self._fitted = CurveProcess(self.coordinates, self._known, self._scores)
+        self._fitted = CurveProcess(self.coordinates, self._rows(fitted), self._scores_of(fitted))
+        if len(known) > len(fitted):
+            self._fitted = CurveProcess(self.coordinates, self._known, self._scores, like=self._fitted)
         self._process = self._fitted
         running = [trial for trial in study if trial.state == "RUNNING" and trial.number != arriving]
         if running:
@@ -88,8 +96,8 @@ class Forecasts:
 
     def _assume_running_trials_end(self, running: Sequence[Trial]) -> None:
         """Count running trials as ended at their predictions, so that no other trial repeats them."""
-        ends = self._rows([(trial, self._whole) for trial in running])
-        means, _ = self._fitted.predict(ends)
+        ends = self._ends_of(running)
+        means, _ = self._predict(self._fitted, running)
         known = Reports(
             *(np.concatenate([a, b]) for a, b in zip(_arrays(self._known), _arrays(ends), strict=True))
         )
@@ -98,18 +106,36 @@ class Forecasts:
         )
         self.best_score = max(self.best_score, float(means.max()))
 
-    def _rows(self, reports: Sequence[tuple[Trial, float]]) -> Reports:
-        settings = [self.coordinates.of(trial.params) for trial, _ in reports]
+    def _rows(self, reports: Sequence[_Report]) -> Reports:
+        settings = [self.coordinates.of(report.trial.params) for report in reports]
         return Reports(
             stack(settings, self.coordinates.n),
-            np.array([time_of(pairs, self._whole) for _, pairs in reports]),
-            np.array([trial.number for trial, _ in reports], dtype=np.int64),
+            np.array([time_of(report.pairs, self._whole) for report in reports]),
+            np.array([report.trial.number for report in reports], dtype=np.int64),
         )
+
+    def _scores_of(self, reports: Sequence[_Report]) -> Floats:
+        return self.scale.scores(np.array([report.best for report in reports]))
+
+    def _ends_of(self, trials: Sequence[Trial]) -> Reports:
+        return self._rows([_Report(trial, self._whole, 0.0) for trial in trials])
+
+    def _predict(self, process: CurveProcess, trials: Sequence[Trial]) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the final scores of trials, each of shape (trials,)."""
+        means, deviations = process.predict(self._ends_of(trials))
+        known = set(self._known.trials.tolist())
+        missing = [i for i, trial in enumerate(trials) if trial.values and trial.number not in known]
+        if missing:
+            seen = [_last(trials[i], self._mode) for i in missing]
+            means[missing], deviations[missing] = process.predict_after(
+                self._ends_of([trials[i] for i in missing]), self._rows(seen), self._scores_of(seen)
+            )
+        return means, deviations
 
     @cached_property
     def predicted(self) -> dict[int, tuple[float, float]]:
         """Mean and standard deviation of the final score of each trial with a report."""
-        means, deviations = self._fitted.predict(self._ends_of_reported)
+        means, deviations = self._predict(self._fitted, self._reported)
         deviations = np.hypot(deviations, self._fitted.noise)
         return {
             trial.number: (float(mean), float(deviation))
@@ -119,15 +145,11 @@ class Forecasts:
     @cached_property
     def ends(self) -> dict[int, End]:
         """The `End` of each trial with a report, carried ones included, by number."""
-        means, deviations = self._process.predict(self._ends_of_reported)
+        means, deviations = self._predict(self._process, self._reported)
         seen = np.array([trial.pairs_seen for trial in self._reported]) / self._whole
         costs = np.maximum(1 - seen, 0.0) + 0.5 * self._interval
         ends = self._gains_per_cost(means, deviations, costs)
         return dict(zip((trial.number for trial in self._reported), ends, strict=True))
-
-    @cached_property
-    def _ends_of_reported(self) -> Reports:
-        return self._rows([(trial, self._whole) for trial in self._reported])
 
     @property
     def _interval(self) -> float:
@@ -215,24 +237,48 @@ def forecasts_of(space: Space, study: Study, arriving: int | None = None) -> For
     return found
 
 
-def _chosen(trials: Sequence[Trial], mode: Mode) -> Iterator[tuple[Trial, float, float]]:
-    """The reports to fit, as trial, pairs and best objective so far.
+class _Report(NamedTuple):
+    """A report of a trial, with the best objective of the trial until then."""
 
-    Of the better half of the trials the first and last reports and those at doubled distances, of the others
-    the last one, the best trials first, until there are `_MOST_REPORTS`.
+    trial: Trial
+    pairs: float
+    best: float
+
+
+def _last(trial: Trial, mode: Mode) -> _Report:
+    return _report(trial, len(trial.values) - 1, mode)
+
+
+def _report(trial: Trial, i: int, mode: Mode) -> _Report:
+    pairs = float(sorted(trial.values)[i])
+    return _Report(trial, pairs, _best(trial, mode, pairs))
+
+
+def _best(trial: Trial, mode: Mode, up_to: float = math.inf) -> float:
+    best = trial.best(mode, up_to)
+    if best is None:
+        raise ValueError(f"trial {trial.number} has no report to forecast from")
+    return best
+
+
+def _chosen(trials: Sequence[Trial], mode: Mode, most: int) -> list[_Report]:
+    """At most `most` reports: the last one of every trial, and others of the best trials.
+
+    If there are more trials than half of `most`, the last reports are those of trials at evenly spaced ranks,
+    so that good and bad trials are represented. The others are the first reports and those at doubled
+    distances, the best trials first.
     """
-    pick = max if mode == "max" else min
-    ranked = sorted(trials, key=lambda trial: (loss_of(pick(trial.values.values()), mode), trial.number))
-    n = 0
-    n_reports = sum(len(_spaced(len(trial.values))) for trial in trials)
-    for place, trial in enumerate(ranked):
-        pairs = sorted(trial.values)
-        whole = n_reports <= _MOST_REPORTS or 2 * place < len(ranked)
-        for i in _spaced(len(pairs)) if whole else [len(pairs) - 1]:
-            if n == _MOST_REPORTS:
-                return
-            n += 1
-            yield trial, float(pairs[i]), pick(trial.values[p] for p in pairs[: i + 1])
+    ranked = sorted(trials, key=lambda trial: (loss_of(_best(trial, mode), mode), trial.number))
+    n_last = min(len(ranked), most // 2)
+    with_last = {len(ranked) * i // n_last for i in range(n_last)}
+    found = [_last(ranked[rank], mode) for rank in sorted(with_last)]
+    for rank, trial in enumerate(ranked):
+        wanted = _spaced(len(trial.values))
+        for i in wanted[:-1] if rank in with_last else wanted:
+            if len(found) == most:
+                return found
+            found.append(_report(trial, i, mode))
+    return found
 
 
 def _spaced(n: int) -> list[int]:

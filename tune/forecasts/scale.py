@@ -10,7 +10,10 @@ import numpy as np
 from tune.forecasts.coordinates import Floats
 from tune.study.trial_record import Mode
 
-_LEAST_ERROR = 1e-3
+_MARGIN = 1e-3
+"""Added to a share and to its error, so that scores of 0 and 1 are finite: one query of a thousand."""
+_HIGHEST = 9.0
+"""Bound of a score of `OddsScale` before its power of ten is computed."""
 _TAIL = 3.0
 """Lower bound of a score, in interquartile ranges below the lower quartile."""
 
@@ -34,17 +37,26 @@ class Scale(ABC):
         """The objective of a score."""
 
 
-class ErrorScale(Scale):
-    """Scale of shares such as accuracies, logarithmic in the error: 0.98 to 0.99 equals 0.8 to 0.9."""
+class OddsScale(Scale):
+    """Scale of shares such as accuracies, logarithmic in their odds.
+
+    Near 1 it is logarithmic in the error: 0.98 to 0.99 equals 0.8 to 0.9. Near 0 it is logarithmic in the
+    share, so that the first reports of slow trials, 0.001 or 0.05, differ. A curve that rises as a logistic
+    function of log pairs is a line. On a scale logarithmic in the error alone, forecasts of slow trials are
+    far too high (docs/experiments/forecasts-in-searches.md).
+    """
 
     def scores(self, objectives: Floats) -> Floats:
-        """The negative logarithm of the error."""
-        found: Floats = -np.log10(1 + _LEAST_ERROR - self._sign * objectives)
+        """The decimal logarithm of the odds."""
+        shares = self._sign * objectives
+        found: Floats = np.log10(shares + _MARGIN) - np.log10(1 + _MARGIN - shares)
         return found
 
     def objective(self, score: float) -> float:
-        """The share whose error `score` encodes; at most 1."""
-        return self._sign * min(1 + _LEAST_ERROR - math.pow(10.0, -score), 1.0)
+        """The share whose odds `score` encodes, from 0 to 1."""
+        odds = math.pow(10.0, min(score, _HIGHEST))
+        share = (odds * (1 + _MARGIN) - _MARGIN) / (1 + odds)
+        return self._sign * min(max(share, 0.0), 1.0)
 
 
 class PlainScale(Scale):
@@ -71,11 +83,11 @@ class PlainScale(Scale):
 
 
 def scale_of(mode: Mode, objectives: Floats) -> Scale:
-    """The scale for the objectives of a search: `ErrorScale` if all of them are shares to maximize.
+    """The scale for the objectives of a search: `OddsScale` if all of them are shares to maximize.
 
     Minimizing x equals maximizing -x here too.
     """
     scores = objectives if mode == "max" else -objectives
     if scores.min() >= 0 and scores.max() <= 1:
-        return ErrorScale(mode)
+        return OddsScale(mode)
     return PlainScale(mode, objectives)

@@ -21,11 +21,11 @@ from tune.schedulers.scheduler import Scheduler
 from tune.space.search_space import Space
 from tune.study.limits import starts_another
 from tune.study.study import Study
-from tune.study.trial_record import is_waiting
+from tune.study.trial_record import State, is_waiting
 
-LEAST_CHANCE = 0.01
-"""Least chance of ending best with which a paused trial resumes once no more trials start. At 0.05 a search
-loses its best trial more often (docs/experiments/winners-kept.md)."""
+LEAST_CHANCE = 0.05
+"""Least chance of ending best with which a paused trial resumes once no more trials start. A lower one trains
+more and hardly loses fewer best trials (docs/experiments/forecasts-in-searches.md)."""
 _REACH = 2.92
 """Half the width of an interval of probability 0.9, in standard deviations: Student's t with two degrees of
 freedom instead of a normal distribution, since the process is fitted to few trials. EXPERIMENTS.md gives the
@@ -62,16 +62,23 @@ class FreezeThaw(Scheduler):
         """Whether a multiple of the interval lies between two reports."""
         return crosses(self.interval, before, now)
 
-    def explain(self, study: Study, number: int, before: float) -> Explanation:
+    def judge(self, study: Study, number: int, before: float) -> State:
         """RUNNING if the trial promises most, else PAUSED; PRUNED if no report was finite."""
         trial = study[number]
         if not crosses(self.interval, before, trial.pairs_seen):
-            return Explanation("RUNNING", trial.pairs_seen)
+            return "RUNNING"
         if not trial.values:
-            return Explanation("PRUNED", trial.pairs_seen, _where(trial.pairs_seen), rule=NOT_FINITE)
-        following = self._next(study, number)
-        place = self._place(study, number, following, number)
-        return replace(place, state="RUNNING" if following.number == number else "PAUSED")
+            return "PRUNED"
+        return "RUNNING" if self._next(study, number).number == number else "PAUSED"
+
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
+        """The decision of `judge`, with the forecasts of all trials, which `judge` does without."""
+        trial, state = study[number], self.judge(study, number, before)
+        if not crosses(self.interval, before, trial.pairs_seen):
+            return Explanation(state, trial.pairs_seen)
+        if not trial.values:
+            return Explanation(state, trial.pairs_seen, _where(trial.pairs_seen), rule=NOT_FINITE)
+        return replace(self._place(study, number, self._next(study, number), number), state=state)
 
     def explain_waiting(self, study: Study, number: int) -> Explanation:
         """A paused trial's forecast, and its rank among the paused trials."""

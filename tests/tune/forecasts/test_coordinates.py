@@ -47,3 +47,15 @@ def test_values_outside_the_space_count_as_inactive() -> None:
     coordinates = Coordinates(SPACE)
     known = coordinates.of({"loss": "mse"})
     assert np.array_equal(coordinates.of({"loss": "mse", "batch_size": 3, "colour": "red"}), known)
+
+
+@examples(max_examples=60, deadline=None)
+@given(conditional(), st.integers(0, 99))
+def test_distances_are_sums_of_weighted_differences(space: Space, seed: int) -> None:
+    coordinates, random = Coordinates(space), np.random.default_rng(seed)
+    a, b = (coordinates.of_places(random.random((n, coordinates.n))) for n in (4, 3))
+    weights = random.exponential(size=coordinates.n)
+    differences = coordinates.squared_differences(np.repeat(a, 3, axis=0), np.tile(b, (4, 1)))
+    assert np.allclose(
+        coordinates.squared_distances(a, b, weights).ravel(), weights @ differences, atol=1e-12
+    )

@@ -7,58 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from scipy.optimize import approx_fprime
+from power_laws import COORDINATES, TIMES, curve, ends_of, reports_of
 from threadpoolctl import threadpool_limits
 
-from tune.forecasts import curve_process
-from tune.forecasts.coordinates import Coordinates, Floats
-from tune.forecasts.curve_process import CurveProcess, Reports, time_of
-from tune.space.dimensions import FloatRange
-from tune.space.search_space import Space
-
-COORDINATES = Coordinates(Space({"a": FloatRange(0.0, 1.0), "b": FloatRange(0.0, 1.0)}))
-TIMES = np.array([time_of(step, 16) for step in (1, 2, 4, 8, 16)])
-
-
-def curve(setting: Floats, random: np.random.Generator) -> Floats:
-    """A power law whose end depends on the first setting, and its speed on the second."""
-    end = 1.0 + 2.0 * setting[0] + 0.1 * random.standard_normal()
-    scores: Floats = end + (0.3 + setting[1]) * TIMES + 0.03 * random.standard_normal(len(TIMES))
-    return scores
-
-
-def reports_of(settings: Floats, lengths: list[int]) -> Reports:
-    """The first reports of each trial."""
-    return Reports(
-        np.repeat(settings, lengths, axis=0),
-        np.concatenate([TIMES[:length] for length in lengths]),
-        np.repeat(np.arange(len(settings)), lengths),
-    )
-
-
-def ends_of(settings: Floats, trials: Floats) -> Reports:
-    return Reports(settings, np.zeros(len(settings)), trials.astype(np.int64))
-
-
-def test_the_gradient_is_that_of_the_loss() -> None:
-    random = np.random.default_rng(0)
-    settings = random.random((4, 2))
-    known = reports_of(settings, [5, 3, 1, 2])
-    scores = np.concatenate([curve(s, random)[:n] for s, n in zip(settings, [5, 3, 1, 2], strict=True)])
-    process = CurveProcess(COORDINATES, known, scores)
-    for theta in (process._prior, process._theta, process._prior + 0.5):
-        _, gradient = process._loss(theta)
-        numeric = approx_fprime(theta, lambda t: process._loss(t)[0], 1e-6)
-        assert gradient == pytest.approx(numeric, rel=1e-3, abs=1e-3)
-
-
-def test_the_fit_is_more_probable_than_the_prior() -> None:
-    random = np.random.default_rng(1)
-    settings = random.random((6, 2))
-    process = CurveProcess(
-        COORDINATES, reports_of(settings, [5] * 6), np.concatenate([curve(s, random) for s in settings])
-    )
-    assert process._loss(process._theta)[0] < process._loss(process._prior)[0]
+from tune.forecasts import covariance, curve_fit, curve_process
+from tune.forecasts.coordinates import Floats
+from tune.forecasts.covariance import Reports
+from tune.forecasts.curve_process import CurveProcess
 
 
 def test_one_thread_computes_fit_and_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,14 +23,14 @@ def test_one_thread_computes_fit_and_prediction(monkeypatch: pytest.MonkeyPatch)
 
     def threads() -> list[int]:
         # those that NumPy and SciPy use: another test may have loaded more
-        known = curve_process._BLAS.info()
+        known = covariance._BLAS.info()
         return [library["num_threads"] for library in known if library["user_api"] == "blas"]
 
     def noting(compute: Callable[..., Floats]) -> Callable[..., Floats]:
         return lambda *args, **options: (seen.extend(threads()), compute(*args, **options))[1]
 
-    for name in ("cho_solve", "solve_triangular"):
-        monkeypatch.setattr(curve_process, name, noting(getattr(curve_process, name)))
+    monkeypatch.setattr(curve_fit, "cho_solve", noting(curve_fit.cho_solve))
+    monkeypatch.setattr(curve_process, "solve_triangular", noting(curve_process.solve_triangular))
     with threadpool_limits(2, user_api="blas"):
         before = threads()
         process = CurveProcess(COORDINATES, reports_of(settings, [5] * 6), scores)
@@ -139,6 +94,27 @@ def test_any_scores_can_be_fitted(scores: list[float]) -> None:
     means, deviations = process.predict(ends_of(settings, np.arange(4)))
     assert np.isfinite(means).all()
     assert (deviations > 0).all()
+
+
+@examples(max_examples=30, deadline=None)
+@given(st.integers(0, 2**16), st.integers(1, 4))
+def test_a_further_report_counts_as_a_known_one(seed: int, n_seen: int) -> None:
+    random = np.random.default_rng(seed)
+    settings = random.random((6, 2))
+    curves = [curve(s, random) for s in settings]
+    known = reports_of(settings[:5], [5, 5, 3, 2, 1])
+    scores = np.concatenate([c[:n] for c, n in zip(curves, [5, 5, 3, 2, 1], strict=False)])
+    process = CurveProcess(COORDINATES, known, scores)
+    seen = Reports(settings[5:], TIMES[[n_seen]], np.array([5]))
+    with_it = Reports(
+        np.concatenate([known.settings, seen.settings]),
+        np.concatenate([known.times, seen.times]),
+        np.concatenate([known.trials, seen.trials]),
+    )
+    score = curves[5][[n_seen]]
+    whole = CurveProcess(COORDINATES, with_it, np.concatenate([scores, score]), like=process)
+    ends = ends_of(settings[5:], np.array([5]))
+    assert np.allclose(process.predict_after(ends, seen, score), whole.predict(ends), atol=1e-6)
 
 
 def test_equal_hyperparameters_can_be_taken_over() -> None:

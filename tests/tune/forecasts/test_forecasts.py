@@ -102,18 +102,54 @@ def test_carried_trials_count_as_reports() -> None:
     assert 0.55 < float(next(found.proposals())["rate"]) < 0.95
 
 
-def test_a_long_search_is_fitted_to_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_REPORTS", 30)
+def long_study() -> Study:
+    """40 trials with one to ten reports."""
     study = Study(None, "max")
     random = np.random.default_rng(0)
     for _ in range(40):
         enter(study, {"rate": float(random.random()), "loss": "cosine"}, int(random.integers(1, 11)))
+    return study
+
+
+def test_a_long_search_is_forecast_from_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_FITTED", 20)
+    monkeypatch.setattr(module, "_MOST_KNOWN", 30)
+    study = long_study()
     found = Forecasts(SPACE, study)
     assert len(found._known) == 30
     best = study.leader()
     assert best is not None
     assert best.number in found._known.trials
     assert len(found.ends) == 40
+
+
+def test_a_trial_is_forecast_from_its_own_last_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no report of it is among those that predictions use."""
+    monkeypatch.setattr(module, "_MOST_KNOWN", 30)
+    study = long_study()
+    found = Forecasts(SPACE, study)
+    missing = set(found.ends) - set(found._known.trials.tolist())
+    assert len(missing) > 10
+    for number in missing:
+        trial = study[number]
+        last = max(trial.values.values())
+        mean, _ = found.predicted[number]
+        assert found.scale.objective(mean) == pytest.approx(
+            last, abs=0.03 if len(trial.values) == 10 else 0.4
+        )
+
+
+def test_good_and_bad_trials_are_fitted() -> None:
+    study = long_study()
+    ranked = sorted(study, key=lambda trial: -max(trial.values.values()))
+    chosen = module._chosen(list(study), "max", 20)
+    assert len(chosen) == 20
+    with_reports = {report.trial.number for report in chosen}
+    assert ranked[0].number in with_reports
+    assert sum(trial.number in with_reports for trial in ranked[20:]) == 5
+    assert {len(module._chosen(list(study), "max", most)) for most in (40, 80)} == {40, 80}
+    whole = module._chosen(list(study), "max", 10_000)
+    assert len(whole) == len({(report.trial.number, report.pairs) for report in whole})
 
 
 def test_the_same_record_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:

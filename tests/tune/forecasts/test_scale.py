@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.forecasts.scale import ErrorScale, PlainScale, scale_of
+from tune.forecasts.scale import OddsScale, PlainScale, scale_of
 
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=9).map(np.array)
 numbers = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=9).map(np.array)
 
 
 @given(shares)
-def test_shares_return_from_the_error_scale(objectives: np.ndarray) -> None:
+def test_shares_return_from_the_odds_scale(objectives: np.ndarray) -> None:
     scale = scale_of("max", objectives)
-    assert isinstance(scale, ErrorScale)
+    assert isinstance(scale, OddsScale)
     scores = scale.scores(objectives)
     assert np.allclose([scale.objective(score) for score in scores], objectives)
     assert (np.diff(scores[np.argsort(objectives)]) >= 0).all()
@@ -26,10 +26,22 @@ def test_minimizing_is_maximizing_the_negative(objectives: np.ndarray) -> None:
     assert np.array_equal(scores, scale_of("min", -objectives).scores(-objectives))
 
 
-def test_an_error_halved_counts_the_same_anywhere() -> None:
+def test_halved_errors_have_equal_steps_near_one() -> None:
     scale = scale_of("max", np.array([0.5]))
-    a, b, c, d = scale.scores(np.array([0.6, 0.8, 0.96, 0.98]))
+    a, b, c, d = scale.scores(np.array([0.9, 0.95, 0.96, 0.98]))
     assert b - a == pytest.approx(d - c, rel=0.1)
+
+
+def test_doubled_shares_have_equal_steps_near_zero() -> None:
+    scale = scale_of("max", np.array([0.5]))
+    a, b, c, d = scale.scores(np.array([0.02, 0.04, 0.05, 0.1]))
+    assert b - a == pytest.approx(d - c, rel=0.1)
+
+
+def test_a_score_out_of_reach_is_a_share() -> None:
+    scale = scale_of("max", np.array([0.5]))
+    assert scale.objective(1e6) == 1
+    assert scale.objective(-1e6) == 0
 
 
 def test_one_diverged_value_does_not_stretch_the_scale() -> None:
