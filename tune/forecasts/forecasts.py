@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,10 +18,11 @@ from tune.forecasts.coordinates import Coordinates, Floats, stack
 from tune.forecasts.covariance import Reports, time_of
 from tune.forecasts.curve_process import CurveProcess
 from tune.forecasts.scale import scale_of
+from tune.forecasts.selection import SeenReport, choose_reports, last_report
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 from tune.study.study import Study
-from tune.study.trial_record import Mode, Trial, loss_of
+from tune.study.trial_record import Trial
 
 _MOST_FITTED = 120
 """Maximum number of reports that the hyperparameters are fitted to; the time grows with their cube."""
@@ -79,10 +79,10 @@ class Forecasts:
         objectives = np.array([value for trial in self._reported for value in trial.values.values()])
         self.scale = scale_of(study.mode, objectives)
         worst = float(objectives.min() if study.mode == "max" else objectives.max())
-        failed = [_Report(trial, self._whole, worst) for trial in study if trial.state == "FAIL"]
+        failed = [SeenReport(trial, self._whole, worst) for trial in study if trial.state == "FAIL"]
         failed = failed[-_MOST_FAILED:]
-        fitted = [*_chosen(self._reported, study.mode, _MOST_FITTED), *failed]
-        known = [*_chosen(self._reported, study.mode, _MOST_KNOWN), *failed]
+        fitted = [*choose_reports(self._reported, study.mode, _MOST_FITTED), *failed]
+        known = [*choose_reports(self._reported, study.mode, _MOST_KNOWN), *failed]
         self._known, self._scores = self._rows(known), self._scores_of(known)
         own = [value for trial in study if trial.is_scored for value in trial.values.values()]
         self.best_score = float(self.scale.scores(np.array(own)).max() if own else self._scores.max())
@@ -106,7 +106,7 @@ class Forecasts:
         )
         self.best_score = max(self.best_score, float(means.max()))
 
-    def _rows(self, reports: Sequence[_Report]) -> Reports:
+    def _rows(self, reports: Sequence[SeenReport]) -> Reports:
         settings = [self.coordinates.of(report.trial.params) for report in reports]
         return Reports(
             stack(settings, self.coordinates.n),
@@ -114,11 +114,11 @@ class Forecasts:
             np.array([report.trial.number for report in reports], dtype=np.int64),
         )
 
-    def _scores_of(self, reports: Sequence[_Report]) -> Floats:
+    def _scores_of(self, reports: Sequence[SeenReport]) -> Floats:
         return self.scale.scores(np.array([report.best for report in reports]))
 
     def _ends_of(self, trials: Sequence[Trial]) -> Reports:
-        return self._rows([_Report(trial, self._whole, 0.0) for trial in trials])
+        return self._rows([SeenReport(trial, self._whole, 0.0) for trial in trials])
 
     def _predict(self, process: CurveProcess, trials: Sequence[Trial]) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the final scores of trials, each of shape (trials,)."""
@@ -126,7 +126,7 @@ class Forecasts:
         known = set(self._known.trials.tolist())
         missing = [i for i, trial in enumerate(trials) if trial.values and trial.number not in known]
         if missing:
-            seen = [_last(trials[i], self._mode) for i in missing]
+            seen = [last_report(trials[i], self._mode) for i in missing]
             means[missing], deviations[missing] = process.predict_after(
                 self._ends_of([trials[i] for i in missing]), self._rows(seen), self._scores_of(seen)
             )
@@ -235,55 +235,6 @@ def forecasts_of(space: Space, study: Study, arriving: int | None = None) -> For
     found = Forecasts(space, study, arriving, coordinates)
     _latest[study] = (space, states, found)
     return found
-
-
-class _Report(NamedTuple):
-    """A report of a trial, with the best objective of the trial until then."""
-
-    trial: Trial
-    pairs: float
-    best: float
-
-
-def _last(trial: Trial, mode: Mode) -> _Report:
-    return _report(trial, len(trial.values) - 1, mode)
-
-
-def _report(trial: Trial, i: int, mode: Mode) -> _Report:
-    pairs = float(sorted(trial.values)[i])
-    return _Report(trial, pairs, _best(trial, mode, pairs))
-
-
-def _best(trial: Trial, mode: Mode, up_to: float = math.inf) -> float:
-    best = trial.best(mode, up_to)
-    if best is None:
-        raise ValueError(f"trial {trial.number} has no report to forecast from")
-    return best
-
-
-def _chosen(trials: Sequence[Trial], mode: Mode, most: int) -> list[_Report]:
-    """At most `most` reports: the last one of every trial, and others of the best trials.
-
-    If there are more trials than half of `most`, the last reports are those of trials at evenly spaced ranks,
-    so that good and bad trials are represented. The others are the first reports and those at doubled
-    distances, the best trials first.
-    """
-    ranked = sorted(trials, key=lambda trial: (loss_of(_best(trial, mode), mode), trial.number))
-    n_last = min(len(ranked), most // 2)
-    with_last = {len(ranked) * i // n_last for i in range(n_last)}
-    found = [_last(ranked[rank], mode) for rank in sorted(with_last)]
-    for rank, trial in enumerate(ranked):
-        wanted = _spaced(len(trial.values))
-        for i in wanted[:-1] if rank in with_last else wanted:
-            if len(found) == most:
-                return found
-            found.append(_report(trial, i, mode))
-    return found
-
-
-def _spaced(n: int) -> list[int]:
-    """Indices at doubled distances, and the last: 0, 1, 3, 7, ..., n - 1."""
-    return sorted({min(2**k - 1, n - 1) for k in range(n.bit_length() + 1)})
 
 
 def _arrays(reports: Reports) -> tuple[Floats, Floats, np.ndarray[tuple[int], np.dtype[np.int64]]]:

@@ -139,19 +139,6 @@ def test_a_trial_is_forecast_from_its_own_last_report(monkeypatch: pytest.Monkey
         )
 
 
-def test_good_and_bad_trials_are_fitted() -> None:
-    study = long_study()
-    ranked = sorted(study, key=lambda trial: -max(trial.values.values()))
-    chosen = module._chosen(list(study), "max", 20)
-    assert len(chosen) == 20
-    with_reports = {report.trial.number for report in chosen}
-    assert ranked[0].number in with_reports
-    assert sum(trial.number in with_reports for trial in ranked[20:]) == 5
-    assert {len(module._chosen(list(study), "max", most)) for most in (40, 80)} == {40, 80}
-    whole = module._chosen(list(study), "max", 10_000)
-    assert len(whole) == len({(report.trial.number, report.pairs) for report in whole})
-
-
 def test_the_same_record_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     study = a_study()
     found = forecasts_of(SPACE, study)
