@@ -25,7 +25,7 @@ from tune.study.trial_record import State, is_waiting
 
 LEAST_CHANCE = 0.05
 """Least chance of ending best with which a paused trial resumes once no more trials start. A lower one trains
-more and hardly loses fewer best trials (docs/experiments/forecasts-in-searches.md)."""
+more pairs and loses a few best trials less (docs/experiments/forecasts-in-searches.md)."""
 _REACH = 2.92
 """Half the width of an interval of probability 0.9, in standard deviations: Student's t with two degrees of
 freedom instead of a normal distribution, since the process is fitted to few trials. EXPERIMENTS.md gives the
