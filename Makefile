@@ -16,7 +16,7 @@ tune: $(INSTALLED)  ## search over the miniature and test the winner
 	$(BIN)/python -m themo tune $(if $(NUM_SAMPLES),--num-samples $(NUM_SAMPLES))
 
 test: fast  ## all tests except GPU tests and system tests
-	$(BIN)/python -m pytest -m "slow and not system and not gpu" --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20
+	$(BIN)/python -m pytest -m "slow and not system and not gpu" --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20
 
 test-system: $(INSTALLED_DEV)  ## system tests: searches under faults, several machines, real servers; one at a time
 	$(BIN)/python -m pytest -m "system and not gpu" --durations 20
