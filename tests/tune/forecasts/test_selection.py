@@ -15,7 +15,7 @@ def study_of(lengths: list[int], mode: Mode = "max") -> Study:
     for length in lengths:
         number = study.add({"rate": 0.5}).number
         for step in range(1, length + 1):
-            value = 10.0 * number + step
+            value = 100.0 * number + step
             study.report(number, {"pairs_seen": step, "o": value if mode == "max" else -value}, "o")
     return study
 
