@@ -28,6 +28,8 @@ N_SETTINGS = 28
 """Settings of a search that is cut, and its shortest and longest share of their pairs."""
 SHORTEST, LONGEST = 0.02, 0.2
 N_LEADING = 6
+NEVER = 0.01
+"""Trials that end below this objective never learn."""
 LEAST = 0.85
 
 
@@ -70,9 +72,11 @@ def held_ends_in_searches(table: str, oracle: Oracle, rounds: int = ROUNDS, seed
         ends = list(_forecasts(oracle, drawn, method.study))
         found += ends
         leading += sorted(ends, key=lambda each: -each[1])[:N_LEADING]
+    never = [each for each in found if each[1] < NEVER]
     detail = (
         f"{len(found)} forecasts in {rounds} searches, {_width(found)}; of the {N_LEADING} best unfinished "
-        f"trials {_share(leading):.2f}, {_width(leading)}"
+        f"trials {_share(leading):.2f}, {_width(leading)}; "
+        f"{sum(map(_is_held, never))} of {len(never)} ends below {NEVER}"
     )
     return Row(
         f"{table}: ends within their 90 % interval in searches",
@@ -88,8 +92,13 @@ _Found = tuple[Forecast, float]
 """A forecast and the recorded end."""
 
 
+def _is_held(found: _Found) -> bool:
+    forecast, end = found
+    return forecast.low <= end <= forecast.high
+
+
 def _share(found: Sequence[_Found]) -> float:
-    return float(np.mean([forecast.low <= end <= forecast.high for forecast, end in found]))
+    return float(np.mean(list(map(_is_held, found))))
 
 
 def _width(found: Sequence[_Found]) -> str:

@@ -83,10 +83,10 @@ class Forecasts:
         failed = failed[-_MOST_FAILED:]
         fitted = [*choose_reports(self._reported, study.mode, _MOST_FITTED), *failed]
         known = [*choose_reports(self._reported, study.mode, _MOST_KNOWN), *failed]
-        self._known, self._scores = self._rows(known), self._scores_of(known)
+        self._known, self._scores = self._reports(known), self._scores_of(known)
         own = [value for trial in study if trial.is_scored for value in trial.values.values()]
         self.best_score = float(self.scale.scores(np.array(own)).max() if own else self._scores.max())
-        self._fitted = CurveProcess(self.coordinates, self._rows(fitted), self._scores_of(fitted))
+        self._fitted = CurveProcess(self.coordinates, self._reports(fitted), self._scores_of(fitted))
         if len(known) > len(fitted):
             self._fitted = CurveProcess(self.coordinates, self._known, self._scores, like=self._fitted)
         self._process = self._fitted
@@ -106,19 +106,22 @@ class Forecasts:
         )
         self.best_score = max(self.best_score, float(means.max()))
 
-    def _rows(self, reports: Sequence[SeenReport]) -> Reports:
-        settings = [self.coordinates.of(report.trial.params) for report in reports]
+    def _rows(self, trials: Sequence[Trial], pairs: Sequence[float]) -> Reports:
+        settings = [self.coordinates.of(trial.params) for trial in trials]
         return Reports(
             stack(settings, self.coordinates.n),
-            np.array([time_of(report.pairs, self._whole) for report in reports]),
-            np.array([report.trial.number for report in reports], dtype=np.int64),
+            np.array([time_of(seen, self._whole) for seen in pairs]),
+            np.array([trial.number for trial in trials], dtype=np.int64),
         )
+
+    def _reports(self, reports: Sequence[SeenReport]) -> Reports:
+        return self._rows([report.trial for report in reports], [report.pairs for report in reports])
 
     def _scores_of(self, reports: Sequence[SeenReport]) -> Floats:
         return self.scale.scores(np.array([report.best for report in reports]))
 
     def _ends_of(self, trials: Sequence[Trial]) -> Reports:
-        return self._rows([SeenReport(trial, self._whole, 0.0) for trial in trials])
+        return self._rows(trials, [self._whole] * len(trials))
 
     def _predict(self, process: CurveProcess, trials: Sequence[Trial]) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the final scores of trials, each of shape (trials,)."""
@@ -128,7 +131,7 @@ class Forecasts:
         if missing:
             seen = [last_report(trials[i], self._mode) for i in missing]
             means[missing], deviations[missing] = process.predict_after(
-                self._ends_of([trials[i] for i in missing]), self._rows(seen), self._scores_of(seen)
+                self._ends_of([trials[i] for i in missing]), self._reports(seen), self._scores_of(seen)
             )
         return means, deviations
 

@@ -40,10 +40,10 @@ class Scale(ABC):
 class OddsScale(Scale):
     """Scale of shares such as accuracies, logarithmic in their odds.
 
-    Near 1 it is logarithmic in the error: 0.98 to 0.99 equals 0.8 to 0.9. Near 0 it is logarithmic in the
-    share, so that the first reports of slow trials, 0.001 or 0.05, differ. A curve that rises as a logistic
-    function of log pairs is a line. On a scale logarithmic in the error alone, forecasts of slow trials are
-    far too high (docs/experiments/forecasts-in-searches.md).
+    Near 1 it is logarithmic in the error: 0.98 to 0.99 is as far as 0.96 to 0.98. Near 0 it is logarithmic in
+    the share, so that the first reports of slow trials, 0.001 or 0.05, differ. A curve that rises as a
+    logistic function of log pairs is a line. On a scale logarithmic in the error alone, forecasts of slow
+    trials are far too high (docs/experiments/forecasts-in-searches.md).
     """
 
     def scores(self, objectives: Floats) -> Floats:
