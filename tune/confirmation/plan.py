@@ -23,6 +23,9 @@ from tune.study.work_time import rest_of_run
 SEEDS_FOR_RUNNER_UP = 3
 """Minimum number of seeds with which a runner-up is added: a test of two seeds has one degree of freedom."""
 
+_ROUNDING = 1e-9
+"""Allowance for the rounding of a share times pairs: 0.29 * 200,000 is below 58,000 in float64."""
+
 
 @dataclass(frozen=True)
 class Unconfirmed:
@@ -66,13 +69,14 @@ def plan(study: Study, space: Space, settings: Settings) -> Confirmation | Uncon
     costs = [pairs_of_run(trial, settings, search.trial_seconds) for trial in (winner, *rivals)]
 
     def affordable(n_finalists: int) -> int:
-        return min(search.confirm_seeds, math.floor((budget - spent) / sum(costs[:n_finalists])))
+        seeds = (budget - spent) / sum(costs[:n_finalists])
+        return min(search.confirm_seeds, math.floor(seeds + _ROUNDING))
 
     n_rivals = 2 if len(rivals) > 1 and affordable(3) >= SEEDS_FOR_RUNNER_UP else 1
     n_seeds = affordable(1 + n_rivals)
     if n_seeds < MIN_SEEDS:
         needed = spent + MIN_SEEDS * sum(costs[:2])
-        share = math.ceil(100 * needed / pairs_of_search(study)) / 100
+        share = math.ceil(100 * needed / pairs_of_search(study) - _ROUNDING) / 100
         return Unconfirmed(
             f"{MIN_SEEDS} further seeds of trials {winner.number} and {rivals[0].number} need {needed:,.0f} "
             f"sentence pairs; --confirm {search.confirm:g} allows {budget:,.0f}",

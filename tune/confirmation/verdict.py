@@ -159,9 +159,9 @@ def verdict(study: Study) -> Verdict | None:
     runs = _Runs(study, chosen)
     comparisons, has_claimed = [], True
     for rival in chosen.rivals:
-        failure = runs.failure(rival)
         lead = runs.lead(rival, len(chosen.seeds))
-        has_claimed = has_claimed and lead.is_above_chance and not failure
+        failure = "" if lead.is_separated else runs.failure(rival)  # later runs serve other rivals
+        has_claimed = has_claimed and lead.is_above_chance
         role: Role = "trusted start" if rival == chosen.trusted else "runner-up"
         comparisons.append(Comparison(rival, role, lead, failure, has_claimed))
     return Verdict(

@@ -24,8 +24,8 @@ SETTINGS = Settings.model_validate(
 
 PRESET_RATE = SETTINGS.training.learn_rate
 
-Score = Callable[[Trial, int], float]
-"""Score of a trial's settings with a seed."""
+Score = Callable[[Trial, int], float | None]
+"""Score of a trial's settings with a seed; None: the run fails."""
 
 
 def space_of(*, first: Sequence[dict[str, Any]] = ({},), **search: Any) -> Space:

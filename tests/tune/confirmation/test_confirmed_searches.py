@@ -97,6 +97,25 @@ def test_no_plan_without_budget_or_wish(search: dict[str, object], reason: Uncon
         assert isinstance(plan(searched([0.1, 0.3, 0.2]), enough, SETTINGS), Confirmation)
 
 
+@given(st.integers(2, 60), st.integers(1, 10**6), st.data())
+def test_the_advised_share_is_enough(n_trials: int, pairs: int, data: st.DataObject) -> None:
+    study = searched([0.1] * (n_trials - 2) + [0.3, 0.2])
+    for trial in study:
+        end(study, trial.number, trial.best("max"), data.draw(st.integers(1, pairs)))
+    refused = plan(study, space_of(confirm=1e-9), SETTINGS)
+    assert isinstance(refused, Unconfirmed)
+    assert refused.sufficient is not None
+    assert isinstance(plan(study, space_of(confirm=refused.sufficient), SETTINGS), Confirmation)
+
+
+def test_a_share_is_enough_although_its_product_is_rounded_down() -> None:
+    study = searched([0.1, 0.3, 0.2])
+    for number, pairs in enumerate((15_000, 14_000, 171_000)):
+        end(study, number, study[number].best("max"), pairs)
+    assert 0.29 * pairs_of_search(study) < 2 * (15_000 + 14_000)
+    assert isinstance(plan(study, space_of(confirm=0.29), SETTINGS), Confirmation)
+
+
 def test_no_plan_for_a_winner_that_was_stopped() -> None:
     study = searched([0.1, 0.3])
     study[1].state = "PRUNED"
@@ -161,6 +180,27 @@ def test_a_failed_run_of_the_winner_claims_nothing() -> None:
     assert (result.outcome, result.handed_over) == ("not separated", 1)
     told = "trial 1 failed with seed 1: diverged: loss is nan"
     assert result.lines()[0] == f"Trial 1 is not compared with the trusted start, trial 0: {told}"
+
+
+@pytest.mark.parametrize(("trusted", "outcome", "handed_over"), [(0.1, "proven", 2), (1.7, "worse", 0)])
+def test_a_later_failure_leaves_a_decided_comparison_as_it_is(
+    trusted: float, outcome: str, handed_over: int
+) -> None:
+    """The fourth seed is needed for the runner-up alone, and the winner fails with it."""
+
+    def score(trial: Trial, seed: int) -> float | None:
+        if (trial.number, seed) == (2, 4):
+            return None
+        noise = 0.01 * (seed % 3)
+        return {0: trusted + noise, 2: 0.9 - noise, 3: 0.9 * (seed % 2)}[trial.number]
+
+    result = confirmed(searched([0.5, 0.6, 0.9, 0.8] + [0.1] * 44), space_of(), score)
+    first, runner_up = result.comparisons
+    assert (first.lead.n_seeds, first.failure) == (3, "")
+    assert runner_up.failure == "trial 2 failed with seed 4: diverged: loss is nan"
+    assert (result.outcome, result.handed_over) == (outcome, handed_over)
+    word = "better" if outcome == "proven" else "worse"
+    assert result.lines()[0].startswith(f"Trial 2 is {word} than the trusted start, trial 0: lead ")
 
 
 def test_a_runner_up_is_claimed_only_with_the_trusted_start() -> None:

@@ -53,6 +53,18 @@ def test_all_looks_of_a_plan_share_one_level(n_planned: int) -> None:
     assert max(CRITICAL_T[n_planned]) == n_planned
 
 
+@plans
+def test_the_level_is_the_quantile_of_the_smallest_p_value(n_planned: int) -> None:
+    differences = np.random.default_rng(0).standard_normal((200_000, n_planned))
+    p_values = []
+    for n in CRITICAL_T[n_planned]:
+        seen = differences[:, :n]
+        p_values.append(t.sf(seen.mean(axis=1) / seen.std(axis=1, ddof=1) * math.sqrt(n), n - 1))
+    level = np.quantile(np.min(p_values, axis=0), LEVEL)
+    n_last = max(CRITICAL_T[n_planned])
+    assert t.sf(CRITICAL_T[n_planned][n_last], n_last - 1) == pytest.approx(level, abs=0.001)
+
+
 def test_the_interval_is_that_of_students_t() -> None:
     lead = lead_after([0.5, 0.7, 0.6], [0.1, 0.2, 0.3], 3)
     rounding = 0.1 / math.sqrt(6)  # the scores lie in steps of 0.1

@@ -97,7 +97,7 @@ def test_the_page_shows_seconds_where_they_are_the_resource(finished: tuple[Sear
     ("n_seeds", "expected"),
     [
         (2, "+0.1150 (2 seeds, too few for an interval) Trial 10 beside the trusted start, trial 7"),
-        (3, "+0.1200 (90 % interval +0.1017 to +0.1383, 3 seeds) Trial 10 is better than the trusted start"),
+        (3, "+0.1200 (90 % interval +0.1018 to +0.1382, 3 seeds) Trial 10 is better than the trusted start"),
     ],
 )
 def test_the_page_says_whether_the_winner_is_better(
@@ -448,9 +448,9 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
         ),
         (
             damaged(TRIAL.replace("COMPLETE", "DONE")),
-            "has no valid study: trial 0 has state 'DONE'",
+            "has no valid study: trial 0: state: Input should be 'RUNNING', 'PAUSED', 'COMPLETE', 'PRUNED' or 'FAIL', got 'DONE'",
         ),
-        (damaged(TRIAL.replace("0.5", '"much"')), "has no valid study: could not convert string to float"),
+        (damaged(TRIAL.replace("0.5", '"much"')), "trial 0: values.100: Input should be a valid number"),
         (damaged(TRIAL.replace('"number": 0', '"number": 3')), "its trials are not numbered from 0"),
         ('{"format": 2, "mode": "max", "trials": []}', "study.json: format must be 1, got 2"),
         (
