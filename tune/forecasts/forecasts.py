@@ -27,10 +27,10 @@ from tune.study.trial_record import Trial
 _MOST_FITTED = 120
 """Maximum number of reports that the hyperparameters are fitted to; the time grows with their cube."""
 _MOST_KNOWN = 360
-"""Maximum number of reports that predictions use. A trial with none among them is predicted from its own last
-report as well."""
+"""Maximum number of reports that predictions use, beside the assumed ends of running trials. A trial with no
+report among them is predicted from its own last report as well."""
 _MOST_FAILED = 20
-"""Number of latest failed trials that count as ended with the worst objective of all."""
+"""Number of latest failed trials that count as ended with the worst objective of all, among the above."""
 _N_DRAWS, _N_PARENTS, _N_NEAR = 256, 8, 24
 """Candidates for the next trial: points drawn uniformly, number of best trials, points beside each."""
 _REDRAWN, _MOVED, _STEP = 0.2, 0.6, 0.1
@@ -81,8 +81,8 @@ class Forecasts:
         worst = float(objectives.min() if study.mode == "max" else objectives.max())
         failed = [SeenReport(trial, self._whole, worst) for trial in study if trial.state == "FAIL"]
         failed = failed[-_MOST_FAILED:]
-        fitted = [*choose_reports(self._reported, study.mode, _MOST_FITTED), *failed]
-        known = [*choose_reports(self._reported, study.mode, _MOST_KNOWN), *failed]
+        fitted = [*choose_reports(self._reported, study.mode, _MOST_FITTED - len(failed)), *failed]
+        known = [*choose_reports(self._reported, study.mode, _MOST_KNOWN - len(failed)), *failed]
         self._known, self._scores = self._reports(known), self._scores_of(known)
         own = [value for trial in study if trial.is_scored for value in trial.values.values()]
         self.best_score = float(self.scale.scores(np.array(own)).max() if own else self._scores.max())
@@ -224,7 +224,7 @@ def forecasts_of(space: Space, study: Study, arriving: int | None = None) -> For
     """Return the `Forecasts` of a record, cached until the record changes."""
     states = tuple(
         (
-            len(trial.values),
+            tuple(trial.values.values()),  # a trial that repeats reports may not repeat their values
             trial.pairs_seen,
             trial.state == "FAIL",
             trial.state == "RUNNING" and trial.number != arriving,

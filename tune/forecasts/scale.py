@@ -38,25 +38,33 @@ class Scale(ABC):
 
 
 class OddsScale(Scale):
-    """Scale of shares such as accuracies, logarithmic in their odds.
+    """Scale of shares such as accuracies, and of cosines, logarithmic in their odds.
 
     Near 1 it is logarithmic in the error: 0.98 to 0.99 is as far as 0.96 to 0.98. Near 0 it is logarithmic in
     the share, so that the first reports of slow trials, 0.001 or 0.05, differ. A curve that rises as a
     logistic function of log pairs is a line. On a scale logarithmic in the error alone, forecasts of slow
     trials are far too high (docs/experiments/forecasts-in-searches.md).
+
+    Args:
+        mode: Whether the objective is maximized or minimized.
+        least: The lowest value, which counts as a share of 0: 0, or -1 for cosines.
     """
+
+    def __init__(self, mode: Mode, least: float = 0.0) -> None:
+        super().__init__(mode)
+        self._least = least
 
     def scores(self, objectives: Floats) -> Floats:
         """The decimal logarithm of the odds."""
-        shares = self._sign * objectives
+        shares = (self._sign * objectives - self._least) / (1 - self._least)
         found: Floats = np.log10(shares + _MARGIN) - np.log10(1 + _MARGIN - shares)
         return found
 
     def objective(self, score: float) -> float:
-        """The share whose odds `score` encodes, from 0 to 1."""
+        """The objective whose odds `score` encodes, from the lowest value to 1."""
         odds = math.pow(10.0, min(score, _HIGHEST))
         share = (odds * (1 + _MARGIN) - _MARGIN) / (1 + odds)
-        return self._sign * min(max(share, 0.0), 1.0)
+        return self._sign * (self._least + (1 - self._least) * min(max(share, 0.0), 1.0))
 
 
 class PlainScale(Scale):
@@ -83,11 +91,14 @@ class PlainScale(Scale):
 
 
 def scale_of(mode: Mode, objectives: Floats) -> Scale:
-    """The scale for the objectives of a search: `OddsScale` if all of them are shares to maximize.
+    """The scale for the objectives of a search, from their range.
 
-    Minimizing x equals maximizing -x here too.
+    `OddsScale` if all are shares to maximize, or cosines of both signs: `val/cosine` may begin below 0, and a
+    forecast must not exceed 1. Minimizing x equals maximizing -x here too.
     """
     scores = objectives if mode == "max" else -objectives
     if scores.min() >= 0 and scores.max() <= 1:
         return OddsScale(mode)
+    if scores.min() >= -1 and 0 < scores.max() <= 1:
+        return OddsScale(mode, least=-1.0)
     return PlainScale(mode, objectives)

@@ -102,6 +102,19 @@ def test_carried_trials_count_as_reports() -> None:
     assert 0.55 < float(next(found.proposals())["rate"]) < 0.95
 
 
+def test_a_value_below_zero_leaves_a_cosine_below_one() -> None:
+    """The scale of a cosine does not depend on the sign of one report."""
+    rising = [(0.1, 0.5, 0.9), (0.2, 0.6, 0.95), (0.1, 0.4, 0.7)]
+    for first in (0.01, -0.01):
+        study = Study(None, "max")
+        for i, values in enumerate([*rising, (first,)]):
+            number = study.add({"rate": 0.1 + 0.2 * i, "loss": "cosine"}).number
+            for step, value in enumerate(values, start=1):
+                study.report(number, {"pairs_seen": 200.0 * step, "o": value}, "o")
+        found = Forecasts(SPACE, study)
+        assert all(found.scale.objective(mean + 9 * spread) <= 1 for mean, spread in found.predicted.values())
+
+
 def long_study() -> Study:
     """40 trials with one to ten reports."""
     study = Study(None, "max")
@@ -121,6 +134,9 @@ def test_a_long_search_is_forecast_from_a_bounded_number(monkeypatch: pytest.Mon
     assert best is not None
     assert best.number in found._known.trials
     assert len(found.ends) == 40
+    for _ in range(12):
+        study.finish(study.add({"rate": 0.5, "loss": "mse"}).number, "FAIL")
+    assert len(Forecasts(SPACE, study)._known) == 30
 
 
 def test_a_trial_is_forecast_from_its_own_last_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +162,16 @@ def test_the_same_record_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert forecasts_of(SPACE, study) is found
     enter(study, {"rate": 0.6, "loss": "cosine"}, 1)
     assert forecasts_of(SPACE, study) is not found
+
+
+def test_a_repeated_report_with_another_value_is_fitted_again() -> None:
+    """A trial that a kill sets back may repeat its reports with other values on a GPU."""
+    study = a_study()
+    number = enter(study, {"rate": 0.6, "loss": "cosine"}, 1, "RUNNING")
+    before = forecasts_of(SPACE, study, number)
+    study.rewind(number)
+    study.report(number, {"pairs_seen": 100.0, "o": 0.89}, "o")
+    assert forecasts_of(SPACE, study, number).predicted[number] != before.predicted[number]
 
 
 def test_two_trials_with_reports_are_needed() -> None:

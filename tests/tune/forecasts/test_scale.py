@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tune.forecasts.scale import OddsScale, PlainScale, scale_of
 
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=9).map(np.array)
+cosines = st.lists(st.floats(-1, 1), max_size=9).map(lambda some: np.array([-0.01, 0.5, *some]))
 numbers = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=9).map(np.array)
 
 
@@ -20,7 +21,18 @@ def test_shares_return_from_the_odds_scale(objectives: np.ndarray) -> None:
     assert (np.diff(scores[np.argsort(objectives)]) >= 0).all()
 
 
-@given(shares | numbers)
+@given(cosines)
+def test_cosines_return_from_the_odds_scale(objectives: np.ndarray) -> None:
+    scale = scale_of("max", objectives)
+    assert isinstance(scale, OddsScale)
+    scores = scale.scores(objectives)
+    assert np.allclose([scale.objective(score) for score in scores], objectives)
+    assert (np.diff(scores[np.argsort(objectives)]) >= 0).all()
+    assert scale.objective(1e6) == 1
+    assert scale.objective(-1e6) == -1
+
+
+@given(shares | cosines | numbers)
 def test_minimizing_is_maximizing_the_negative(objectives: np.ndarray) -> None:
     scores = scale_of("max", objectives).scores(objectives)
     assert np.array_equal(scores, scale_of("min", -objectives).scores(-objectives))
