@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
+from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args
+
+from tune.study.trial_record import State
 
 Kind = Literal["limits", "add", "report", "verdict", "finish", "rewind", "resume", "take_over"]
 
@@ -75,19 +78,49 @@ class Journal:
         self._lines.append(json.dumps([event.kind, event.number, *event.detail]))
 
 
-def read_journal(entries: Any) -> Journal:
+def read_journal(entries: Any, n_trials: int) -> Journal:
     """Convert the journal in ``study.json``.
+
+    Args:
+        entries: The journal's JSON array.
+        n_trials: Number of trials in the record, to which the events refer.
 
     Raises:
         ValueError, TypeError: An entry is no event.
     """
-    return Journal(_read_event(entry) for entry in entries)
+    return Journal(_read_event(entry, n_trials) for entry in entries)
 
 
-def _read_event(entry: Any) -> Event:
+_NUMBER = (int, float, NoneType)
+_DETAILS: dict[Kind, tuple[tuple[type, ...], ...]] = {
+    "limits": (_NUMBER,) * 4,
+    "add": (),
+    "report": ((int,), _NUMBER, _NUMBER, _NUMBER),
+    "verdict": ((str,),),
+    "finish": ((str,), (bool,)),
+    "rewind": ((int,),),
+    "resume": (),
+    "take_over": ((int,),),
+}
+"""Types of each further value of an event, by kind."""
+_N_OPTIONAL: dict[Kind, int] = {"limits": 2, "report": 2}
+"""Number of the last values that an event may lack."""
+
+
+def _read_event(entry: Any, n_trials: int) -> Event:
     kind, number, *detail = entry
-    if kind not in get_args(Kind) or not isinstance(number, int):
-        raise ValueError(f"event {entry!r}")
+    allowed = _DETAILS.get(kind)
+    is_event = (
+        allowed is not None
+        and isinstance(number, int)
+        and (number == SEARCH if kind == "limits" else 0 <= number < n_trials)
+        and len(allowed) - _N_OPTIONAL.get(kind, 0) <= len(detail) <= len(allowed)
+        and all(map(isinstance, detail, allowed))
+        and (kind not in ("verdict", "finish") or detail[0] in get_args(State))
+        and (kind != "take_over" or 0 <= detail[0] < n_trials)
+    )
+    if not is_event:
+        raise ValueError(f"{entry!r:.99} is no event of {n_trials} trials")
     return Event(kind, number, tuple(detail))
 
 

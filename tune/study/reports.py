@@ -15,7 +15,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from themo.errors import fault_of
 from themo.files.disk_space import Patience
+from themo.process.progress import console
 from themo.tracking.projection import Point
 
 REPORTS_FILE = "reports.jsonl"
@@ -74,7 +76,7 @@ class ReadReports:
         return self._points.get(run, ())
 
     def look(self) -> None:
-        """Read the new reports; an older search has no file."""
+        """Read the new reports; an older search has no file. A damaged line is left out, which is printed."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self.n_read)
@@ -85,11 +87,16 @@ class ReadReports:
         self.n_read += len(added)
         new: dict[str, list[Point]] = defaultdict(list)
         for line in added.splitlines():
-            entry = json.loads(line)
-            point = Point(int(entry["metrics"].get("pairs_seen", 0)), entry["at"], entry["metrics"])
-            known = new[entry["run"]] or self._points[entry["run"]]
+            try:
+                entry = json.loads(line)
+                point = Point(int(entry["metrics"].get("pairs_seen", 0)), entry["at"], entry["metrics"])
+                run = str(entry["run"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                console.print(f"{self._path}: leaves out a damaged line: {fault_of(error)}")
+                continue
+            known = new[run] or self._points[run]
             if not known or point.step > known[-1].step:
-                new[entry["run"]].append(point)
+                new[run].append(point)
         for run, points in new.items():
             self._points[run] += tuple(points)
 

@@ -15,7 +15,7 @@ from themo import __version__
 from themo.config.sections import HIGHER_IS_BETTER
 from themo.config.settings import Settings
 from themo.config.yaml_files import read_yaml, write_yaml
-from themo.errors import InputError, did_you_mean
+from themo.errors import InputError, did_you_mean, reason_of
 from themo.files.atomic import write_text
 from themo.files.locks import try_lock
 from tune.cluster.resources import Resources
@@ -197,13 +197,21 @@ def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
         corpora: `themo.data.dataset.TrainingData.corpus` by the searched data settings.
 
     Raises:
-        InputError: The pairs differ.
+        InputError: The pairs differ, or their file is damaged.
         OSError: The disk is full.
     """
     path = folder / PAIRS_FILE
     if not path.exists():
         write_text(path, json.dumps(dict(corpora), indent=1))
-    elif json.loads(path.read_text(encoding="utf-8")) != corpora:
+        return
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"--resume: {path}: is damaged: {reason_of(error)}; restore it, or start a new search: "
+            f"--repeat {folder.name}"
+        ) from error
+    if known != corpora:
         raise InputError(
             f"--resume: {path}: the search was started with other sentence pairs: a corpus has changed, "
             "or the test captions that are removed from it; restore them, or start a new search: "

@@ -97,7 +97,7 @@ def read_content(path: Path) -> Content:
             trials,
             [read_trial(entry) for entry in tree.get("carried", [])],
             [dict(params) for params in tree.get("proposals", [])],
-            read_journal(tree["journal"]) if "journal" in tree else None,
+            read_journal(tree["journal"], len(trials)) if "journal" in tree else None,
             confirmation,
             runs,
         )

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
 from tune.space.dimensions import Scalar
 
@@ -28,6 +31,10 @@ DIVERGED = "diverged: "
 """Prefix of a trial's reason if its loss or score was not finite."""
 
 
+_NO_OTHERS = ConfigDict(extra="forbid")
+"""An entry with other keys is refused (`read_trial`)."""
+
+
 def loss_of(value: float, mode: Mode) -> float:
     """A value of the objective as a loss: negated if the objective is maximized."""
     return -value if mode == "max" else value
@@ -45,6 +52,7 @@ class Takeover:
         checkpoint: The trial's own checkpoint from before; removed when its next one is complete.
     """
 
+    __pydantic_config__: ClassVar = _NO_OTHERS
     pairs: int
     value: float
     params: dict[str, Scalar]
@@ -62,6 +70,7 @@ class Attempt:
         session: Session of the search, counted from 1; 0 if unknown.
     """
 
+    __pydantic_config__: ClassVar = _NO_OTHERS
     started: float
     ended: float
     machine: str = ""
@@ -103,13 +112,14 @@ class Trial:
             (`tune.study.confirmation`); None: a trial of the search.
     """
 
+    __pydantic_config__: ClassVar = _NO_OTHERS
     number: int
     params: dict[str, Scalar]
     state: State = "RUNNING"
     verdict: State | Literal[""] = ""
     reason: str = ""
     why: str = ""
-    values: dict[int, float] = field(default_factory=dict)
+    values: dict[int, FiniteFloat] = field(default_factory=dict)
     seconds_at: dict[int, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -255,25 +265,24 @@ def is_waiting(trial: Trial) -> bool:
     return trial.state in ("PAUSED", "PRUNED") and trial.checkpoint is not None
 
 
-def read_trial(entry: dict[str, Any]) -> Trial:
+def read_trial(entry: Mapping[str, Any]) -> Trial:
     """Convert a trial's entry in ``study.json``, also of an older version.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: The entry is invalid.
+        ValueError: The entry is invalid.
     """
-    entry = dict(entry)
-    for by_pairs in ("values", "seconds_at"):
-        known = entry["values"] if by_pairs == "values" else entry.get(by_pairs, {})
-        entry[by_pairs] = {int(pairs): float(value) for pairs, value in known.items()}
-    for metrics in ("metrics", "checkpoint_metrics"):
-        entry[metrics] = {str(name): float(value) for name, value in entry.get(metrics, {}).items()}
-    entry["lineage"] = [Takeover(**step) for step in entry.get("lineage", [])]
-    stints = entry.pop("stints", None)
-    trial = Trial(**entry)
-    if stints is not None:
-        trial.stints = [Attempt(**attempt) for attempt in stints]
-    elif trial.started is not None and trial.ended is not None:  # an older record
+    try:
+        trial = _entries().validate_python(entry)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        name = f"trial {entry['number']}: " if "number" in entry else ""
+        raise ValueError(f"{name}{key}: {fault['msg']}, got {fault['input']!r:.99}") from error
+    if "stints" not in entry and trial.started is not None and trial.ended is not None:  # an older record
         trial.stints = [Attempt(trial.started, trial.ended, trial.machine)]
-    if trial.state not in get_args(State) or not isinstance(trial.params, dict):
-        raise ValueError(f"trial {trial.number} has state {trial.state!r} and params {trial.params!r}")
     return trial
+
+
+@cache
+def _entries() -> TypeAdapter[Trial]:
+    return TypeAdapter(Trial)

@@ -64,6 +64,19 @@ def test_a_torn_line_is_not_read_and_the_next_replaces_it(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("damage", ['{"run": "0", "at', "7", '{"run": "0", "at": 5}'])
+def test_a_damaged_line_costs_no_other_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    append(tmp_path, 100)
+    with (tmp_path / REPORTS_FILE).open("a") as file:
+        file.write(damage + "\n")
+    append(tmp_path, 200)
+    assert steps(ReadReports(tmp_path)) == [100, 200]
+    printed = capsys.readouterr()
+    assert f"{REPORTS_FILE}: leaves out a damaged line: " in "".join((printed.out + printed.err).split("\n"))
+
+
 def test_a_kill_loses_no_report_that_was_written(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path

@@ -81,6 +81,16 @@ def test_a_search_resumes_only_with_its_own_pairs(tmp_path):
         refuse_other_pairs(folder, {"()": "corpus-of-now"})
 
 
+@pytest.mark.parametrize("damage", [b'{"a": ', b"\xff"])
+def test_damaged_pairs_are_refused(tmp_path, damage):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "pairs.json").write_bytes(damage)
+    with pytest.raises(InputError, match=r"^--resume: .*mine/pairs\.json: is damaged: .*: --repeat mine$"):
+        refuse_other_pairs(folder, {"()": "corpus"})
+    assert (folder / "pairs.json").read_bytes() == damage
+
+
 def test_the_pairs_are_fixed_once_written_or_tried(tmp_path):
     search = a_search(tmp_path, "mine", Resources())
     folder = tmp_path / "tune" / "mine"

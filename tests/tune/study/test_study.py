@@ -182,6 +182,28 @@ def test_a_damaged_file_is_refused(tmp_path, text, message):
         Study.reopen(tmp_path / "study.json")
 
 
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"values": {"100": math.nan}}, "values.100: Input should be a finite number, got nan"),
+        ({"values": {"x": 0.5}}, r"values.x.\[key\]: Input should be a valid integer"),
+        ({"verdict": "WHAT"}, "verdict.*: Input should be 'RUNNING', 'PAUSED', .*, got 'WHAT'"),
+        ({"checkpoint": 3}, "checkpoint: Input should be a valid string, got 3"),
+        ({"least_gpus": "x"}, "least_gpus: Input should be a valid number.*, got 'x'"),
+        ({"params": {"learn_rate": []}}, r"params.learn_rate.*, got \[\]"),
+        ({"stints": [{"started": 1.0}]}, "stints.0.ended: Field required"),
+        ({"colour": 1}, "colour: .*, got 1"),
+    ],
+)
+def test_a_damaged_trial_is_refused(tmp_path, changed, fault):
+    study = _with_a_trial()
+    tree = {"format": 1, "mode": "max", "trials": [asdict(study[0]) | changed]}
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=f"study.json: has no valid study: trial 0: {fault}"):
+        Study.read(path)
+
+
 def test_carried_trials_are_serialized_once(tmp_path, monkeypatch):
     carried = replace(_with_a_trial().trials[0], number=-1)
     study = Study(tmp_path / "study.json", "max", carried=[carried])
@@ -235,9 +257,25 @@ def test_proposals_and_journal_come_back_as_saved(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("journal", ['[["steal", 0]]', '[["add"]]', '[["add", "x"]]', "3"])
+@pytest.mark.parametrize(
+    "journal",
+    [
+        '[["steal", 0]]',
+        '[["add"]]',
+        '[["add", "x"]]',
+        '[["add", 1]]',
+        '[["report", 0, 100]]',
+        '[["report", 0, 100, "x"]]',
+        '[["verdict", 0, "WHAT"]]',
+        '[["finish", 0, "COMPLETE"]]',
+        '[["take_over", 0, 7]]',
+        '[["limits", 0, 8, null]]',
+        "3",
+    ],
+)
 def test_a_damaged_journal_is_refused(tmp_path, journal):
     path = tmp_path / "study.json"
-    path.write_text(f'{{"format": 1, "mode": "max", "trials": [], "journal": {journal}}}')
+    trials = json.dumps([asdict(_with_a_trial()[0])])
+    path.write_text(f'{{"format": 1, "mode": "max", "trials": {trials}, "journal": {journal}}}')
     with pytest.raises(InputError, match="has no valid study"):
         Study.read(path)
