@@ -2,7 +2,8 @@
 
 Li et al., 2018, https://arxiv.org/abs/1810.05934: rungs lie at r * eta^k (r is the first rung, eta
 `reduction_factor`). In the stopping form, the default, a trial continues if it is among the best 1/eta of the
-trials that have reached the rung so far. `tune.schedulers.pausing` is the paper's own, promoting form.
+trials that have reached the rung so far; failed trials do not count. `tune.schedulers.pausing` is the paper's
+own, promoting form.
 
 With two objectives the best are those of the first fronts (`tune.study.front`): MO-ASHA of Schmucker et al.,
 2021, https://arxiv.org/abs/2106.12639.
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better
 from tune.schedulers.rungs import Rungs
-from tune.schedulers.scheduler import Scheduler
+from tune.schedulers.scheduler import Scheduler, rivals_in
 from tune.study.front import places
 from tune.study.resource import amount_of, in_words
 from tune.study.study import Study
@@ -40,7 +41,7 @@ class Asha(Scheduler):
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PRUNED at a rung unless among the best there, or if no report was finite yet."""
-        return explain_at_rung(self.rungs, study, study.trials, number, before)
+        return explain_at_rung(self.rungs, study, rivals_in(study), number, before)
 
 
 def explain_at_rung(

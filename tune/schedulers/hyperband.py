@@ -15,7 +15,7 @@ from functools import cache
 from tune.schedulers.asha import explain_at_rung
 from tune.schedulers.explanation import Explanation
 from tune.schedulers.rungs import Rungs
-from tune.schedulers.scheduler import Scheduler
+from tune.schedulers.scheduler import Scheduler, rivals_in
 from tune.study.study import Study
 
 
@@ -43,7 +43,7 @@ class HyperBand(Scheduler):
     def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PRUNED at a rung unless among the best of its bracket there."""
         rungs = self.rungs_of(number)
-        rivals = (trial for trial in study if self.rungs_of(trial.number) == rungs)
+        rivals = (trial for trial in rivals_in(study) if self.rungs_of(trial.number) == rungs)
         found = explain_at_rung(rungs, study, rivals, number, before)
         bracket = bracket_of(number, self.brackets, self.rungs.factor)
         return replace(found, where=found.where and f"{found.where} in bracket {bracket}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better, rank_among
 from tune.schedulers.rungs import crosses
-from tune.schedulers.scheduler import Scheduler
+from tune.schedulers.scheduler import Scheduler, rivals_in
 from tune.space.search_settings import Resource
 from tune.study.resource import amount_of, curve_of, in_words
 from tune.study.study import Study
@@ -45,7 +45,7 @@ class Median(Scheduler):
             return Explanation("RUNNING", pairs)
         averages = {
             other.number: average
-            for other in study
+            for other in rivals_in(study)
             if other.number != number and (average := running_average(other, now, self.resource)) is not None
         }
         best, where = trial.best(study.mode), f"report after {in_words(now, self.resource)}"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from tune.schedulers.asha import by_two_objectives, rung_rule
 from tune.schedulers.explanation import NOT_FINITE, Explanation
 from tune.schedulers.rungs import Rungs
-from tune.schedulers.scheduler import Scheduler
+from tune.schedulers.scheduler import Scheduler, rivals_in
 from tune.space.search_settings import SearchSettings
 from tune.study.front import places
 from tune.study.limits import starts_another
@@ -123,9 +123,8 @@ class PausingAsha(Scheduler):
         return rule.replace("continue", "are promoted")
 
     def _at_rungs(self, study: Study) -> _AtRungs:
-        """Best objective of each trial at each rung; failed trials take no place."""
-        able = [t for t in study if "FAIL" not in (t.state, t.verdict)]
-        return self.rungs.results(able, study.mode)
+        """Best objective of each trial at each rung."""
+        return self.rungs.results(rivals_in(study), study.mode)
 
     def _quota(self, n: int, at_least: int) -> int:
         """Number of promotions at a rung that `n` trials have reached."""

@@ -53,14 +53,18 @@ class Rungs:
             rung *= self.factor
 
     def passed(self, trial: Trial) -> dict[float, int]:
-        """The rungs of pairs that a trial has reached, with the pairs of the report that reached each."""
+        """The rungs of pairs at which a trial counts, with the pairs of the report that reached each.
+
+        Of several rungs between two reports only the highest counts: the trial is judged there alone
+        (`between`), and its value at a much later report would be too good for the lower ones.
+        """
         reports = sorted(trial.values)
         reached = self._up_to(reports[-1]) if reports else ()
         highest = {reports[bisect_left(reports, exact)]: rung for exact, rung in reached}
         return {rung: pairs for pairs, rung in highest.items()}
 
     def values(self, trial: Trial, mode: Mode) -> dict[float, float]:
-        """Best objective of a trial at each rung that it reached, lowest rung first."""
+        """Best objective of a trial at each rung at which it counts, lowest rung first."""
         if self.resource == "seconds":
             return self._interpolated(trial, mode)
         bests = {rung: trial.best(mode, up_to=pairs) for rung, pairs in self.passed(trial).items()}

@@ -6,7 +6,12 @@ from abc import ABC, abstractmethod
 
 from tune.schedulers.explanation import Explanation, Forecast
 from tune.study.study import Study
-from tune.study.trial_record import State
+from tune.study.trial_record import State, Trial
+
+
+def rivals_in(study: Study) -> list[Trial]:
+    """The trials that a decision compares; a failed one takes no place, since it cannot end best."""
+    return [trial for trial in study if "FAIL" not in (trial.state, trial.verdict)]
 
 
 class Scheduler(ABC):

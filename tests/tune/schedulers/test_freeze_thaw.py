@@ -74,12 +74,20 @@ def test_a_decision_says_forecast_and_reason(tmp_path: Path) -> None:
     assert "trial N has the largest expected gain per pair" in rules
 
 
-def test_an_enlarged_search_resumes_paused_trials() -> None:
-    study = play(a_space(8), Study(None, "max"), rising)
-    n_reports = [len(trial.values) for trial in study]
-    grown = play(a_space(12), study, rising)
-    assert len(grown) == 12
-    assert [len(trial.values) for trial in grown][:8] >= n_reports
+def test_an_enlarged_search_resumes_a_promising_trial() -> None:
+    """Trials 0 to 3 are whole, 4 paused on its way to the best end, and no trial was left to start."""
+    study = Study(None, "max")
+    for batch_size, n_reports in ((160, 9), (192, 9), (224, 9), (256, 9), (32, 6)):
+        trial = study.add({"learn_rate": 1e-3, "batch_size": batch_size})
+        for step in range(1, n_reports + 1):
+            study.report(trial.number, {"pairs_seen": 100.0 * step, "o": rising(trial, step)}, "o")
+        trial.enter_checkpoint("version")
+        study.finish(trial.number, "COMPLETE" if n_reports == 9 else "PAUSED")
+    for n_trials in (5, 9):
+        assert scheduler_of(a_space(n_trials).search, a_space(n_trials)).next_paused(study) == 4
+    grown = play(a_space(9), study, rising)
+    assert grown[4].state == "COMPLETE"
+    assert len(grown) == 9
 
 
 def test_a_running_trial_has_a_forecast() -> None:

@@ -104,6 +104,21 @@ def test_a_trial_without_finite_report_fails_and_stops_nobody(scheduler):
     assert [trial.state for trial in study] == ["FAIL"] * 4 + ends
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "pausing-asha", "hyperband", "median"])
+def test_trials_that_failed_later_stop_nobody(scheduler: str) -> None:
+    """They were the best at every rung, and cannot win."""
+    space, study = space_of(scheduler, 6), Study(None, "max")
+    rule = scheduler_of(space.search, space)
+    for height in (9.0, 8.0, 7.0, 6.0, 0.5):
+        number = study.add({"learn_rate": 1e-3 * height, "batch_size": 32}).number
+        for step in range(1, N_REPORTS + 1):
+            study.report(number, {"pairs_seen": 100.0 * step, "o": height + step}, "o")
+            found = rule.explain(study, number, 100.0 * (step - 1))
+            assert height > 1 or (found.rank in (None, 1) and found.state != "PRUNED")
+        if height > 1:
+            study.finish(number, "FAIL", "diverged: loss is nan")
+
+
 @pytest.mark.parametrize(
     "scheduler",
     [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SCHEDULERS],
