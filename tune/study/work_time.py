@@ -109,7 +109,7 @@ def seconds_left(
         return None
 
     def mean_rest(seconds: float) -> float | None:
-        """Expected remaining time of a trial after `taken` seconds; None if no other trial took longer."""
+        """Expected remaining time of a trial after so many seconds; None if no other trial took longer."""
         for known in (comparable, [trial.seconds for trial in rested]):
             longer = [other - seconds for other in known if other > seconds]
             if longer:
