@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tune.space.conditions import ancestors
 from tune.space.cube import decode, encode
 from tune.space.dimensions import Choice, Dimension, IntRange, Scalar, contains
 from tune.space.search_space import Space
@@ -67,16 +68,13 @@ class Coordinates:
         return np.stack(columns, axis=1)
 
     def _are_active(self, name: str, places: Floats) -> NDArray[np.bool_]:
-        parents = [i for i, (other, _) in enumerate(self._dimensions) if other in self._ancestors(name)]
+        known = ancestors(name, self._space.conditions)
+        parents = [i for i, (other, _) in enumerate(self._dimensions) if other in known]
         rows = (
             {self._dimensions[i][0]: decode(self._dimensions[i][1], row[i]) for i in parents}
             for row in places
         )
         return np.array([self._space.is_active(name, row) for row in rows])
-
-    def _ancestors(self, name: str) -> set[str]:
-        parents = set(self._space.conditions.get(name, ()))
-        return parents.union(*map(self._ancestors, parents))
 
     def params(self, places: Floats) -> dict[str, Scalar]:
         """The active settings at one point of the unit cube."""
@@ -154,16 +152,17 @@ def _column(dimension: Dimension, places: Floats) -> Floats:
     """Coordinates of one dimension."""
     match dimension:
         case Choice(choices=choices):
-            return _part(places, len(choices))
+            return _parts(places, len(choices))
         case IntRange(low=low, high=high, step=step, log=False):
             n = (high - low) // step + 1
-            return (_part(places, n) + 0.5) / n
+            return (_parts(places, n) + 0.5) / n
         case IntRange():  # on a logarithmic scale values are not equally far apart
             return np.array([encode(dimension, decode(dimension, float(place))) for place in places])
         case _:
             return places
 
 
-def _part(places: Floats, n: int) -> Floats:
+def _parts(places: Floats, n: int) -> Floats:
+    """The interval of each place, from 0, as `tune.space.cube.decode` finds it for one place."""
     parts: Floats = np.minimum(np.floor(places * n), n - 1)
     return parts

@@ -32,6 +32,19 @@ def test_places_and_settings_have_the_same_coordinates(space: Space, seed: int) 
     assert np.allclose(coordinates.of_places(again), coordinates.of_places(places))
 
 
+@pytest.mark.parametrize("n", [1, 3, 7, 10, 49])
+def test_places_beside_borders_decode_to_their_coordinates(n: int) -> None:
+    """Bit equal: a point of the cube must be predicted as the settings that it decodes to."""
+    space = Space({"a": Choice([f"c{i}" for i in range(n)]), "b": IntRange(5, 2 + 3 * n, step=3)})
+    coordinates = Coordinates(space)
+    borders = np.arange(n + 1) / n
+    beside = np.concatenate([np.nextafter(borders, 0.0), borders, np.nextafter(borders, 1.0)])
+    places = np.stack([beside, beside], axis=1)
+    assert np.array_equal(
+        coordinates.of_places(places), [coordinates.of(coordinates.params(row)) for row in places]
+    )
+
+
 def test_choices_differ_by_one_and_ranges_by_their_places() -> None:
     coordinates = Coordinates(SPACE)
     a = coordinates.of({"loss": "mse", "batch_size": 32})
