@@ -24,8 +24,9 @@ from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.tried import draw_untried, is_tried
 
-_DRAWS = 16
-"""Number of further draws of a searcher before settings are drawn at random from all untried ones."""
+_N_DRAWS = 16
+"""Largest number of draws of a searcher, the first included, before settings are drawn at random from all
+untried ones."""
 
 
 def propose(space: Space, study: Study) -> dict[str, Scalar]:
@@ -72,7 +73,9 @@ def propose(space: Space, study: Study) -> dict[str, Scalar]:
     for drawn in _draws(space, study, trusted):
         if space.is_complete(trusted) or not is_tried(space, study, drawn):
             return drawn
-    random = np.random.default_rng(np.random.SeedSequence([space.search.seed, number, _DRAWS, *study.salt]))
+    # this draw follows those of the searcher, which are numbered from 0 in their entropy
+    entropy = [space.search.seed, number, _N_DRAWS, *study.salt]
+    random = np.random.default_rng(np.random.SeedSequence(entropy))
     return (
         draw_untried(space, study, trusted, random, near=drawn) or drawn
     )  # no other completion of a trusted trial may exist
@@ -88,16 +91,16 @@ def _proposal(space: Space, study: Study) -> dict[str, Scalar] | None:
 
 
 def _draws(space: Space, study: Study, trusted: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
-    """A searcher's proposal, followed by its further draws."""
+    """A searcher's draws: its proposal, then others if that was tried."""
     number, is_started = len(study), len(study) >= max(space.search.startup_trials, len(space.first))
     if space.search.searcher == "forecast" and is_started and are_possible(study):
-        yield from islice(forecasts_of(space, study).proposals(), _DRAWS)
+        yield from islice(forecasts_of(space, study).proposals(), _N_DRAWS)
         return
     if space.search.searcher in ("quasi-random", "forecast") and number >= len(space.first):
         # skipped points need no count: each later proposal skips them again, as tried
         yield from map(space.active, quasi_random.points(space, number - len(space.first), study.salt))
         return
-    n_draws = _DRAWS if space.search.searcher != "gp" else 2  # a draw of the process takes a second
+    n_draws = _N_DRAWS if space.search.searcher != "gp" else 2  # a draw of the process takes a second
     for draw in range(n_draws):
         own_draw = [draw] if draw or study.salt else []
         entropy = [space.search.seed, number, *own_draw, *study.salt]
