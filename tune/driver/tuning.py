@@ -290,4 +290,4 @@ def _budget(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    return value if 1 <= value < math.inf else seconds(text)
+    return value if 0 < value < math.inf else seconds(text)

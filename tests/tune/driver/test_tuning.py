@@ -68,11 +68,38 @@ def test_a_space_may_be_a_file_or_a_mapping(
     assert (search.folder / SEARCH_FILE).exists()
 
 
+@pytest.mark.parametrize(("given", "seconds"), [(0.5, 0.5), ("0.5", 0.5), (90, 90.0), ("1m30s", 90.0)])
+def test_a_time_may_be_a_fraction_of_a_second(
+    config: Path, tmp_path: Path, given: float | str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def run_search(search: Any, *_: object, time_budget: float, **__: object) -> None:
+        asked.append((search.space.search.trial_seconds, time_budget))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "run_search", run_search)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.tsv").touch()
+    with pytest.raises(KeyboardInterrupt):
+        themo.tune(
+            config=config,
+            space=SPACE,
+            searcher="tpe",
+            scheduler="asha",
+            resource="seconds",
+            trial_seconds=given,
+            time_budget=given,
+        )
+    assert asked == [(seconds, seconds)]
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no trials": ({"num_samples": 0}, "--num-samples: must be a whole number above 0, got '0'"),
     "half a trial": ({"num_samples": 2.5}, r"--num-samples: must be a whole number above 0, got '2\.5'"),
     "a seed below 0": ({"search_seed": -1}, "--search-seed: must be a whole number of at least 0"),
     "no time": ({"time_budget": 0}, "--time-budget: must be a time such as 2h30m, 45m or 90s, got '0'"),
+    "less than no time": ({"trial_seconds": -0.5}, "--trial-seconds: must be a time such as .*, got '-0.5'"),
     "endless time": ({"time_budget": float("inf")}, "--time-budget: must be a time such as"),
     "no GPUs": ({"gpus_per_trial": -1}, "--gpus-per-trial: must be a number of at least 0, or auto"),
     "no number of CPUs": ({"cpus_per_trial": "a"}, "--cpus-per-trial: must be a number, got 'a'"),
