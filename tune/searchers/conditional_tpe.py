@@ -34,7 +34,7 @@ class ConditionalTpe(TPESampler):
     def __init__(
         self, space: Space, trusted: Mapping[str, Scalar], *, n_startup_trials: int, seed: int
     ) -> None:
-        super().__init__(n_startup_trials=n_startup_trials, seed=seed)
+        super().__init__(n_startup_trials=n_startup_trials, seed=seed, multivariate=True)
         self._space = space
         self._trusted = trusted
         self._groups = groups_of(space)

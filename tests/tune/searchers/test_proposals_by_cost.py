@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 import pytest
+from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from themo.config.settings import Settings
+from tune.searchers import by_name
 from tune.searchers.by_name import propose
 from tune.searchers.history import to_optuna
 from tune.space.search_settings import FOR_TWO_OBJECTIVES
@@ -70,6 +72,20 @@ def test_proposals_depend_on_the_cost(settings: Settings, searcher: str) -> None
     for trial in study:
         trial.metrics["cost/mb"] = 1 / trial.metrics["cost/mb"]
     assert by_two != propose(two, Study(None, "max", study.trials))
+
+
+def test_tpe_is_multivariate_with_two_objectives(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna's own is independent by default with two objectives, and multivariate with one."""
+    tree = TREE | {"space": {name: rule for name, rule in TREE["space"].items() if name != "temperature"}}
+    tree |= {"search": {"searcher": "tpe", "second_objective": "mb", "startup_trials": 4}}
+    space = from_tree(tree, settings.override({"backbone_weights": False}), source="search.yaml")
+    study = play(space, Study(None, "max"), 12)
+    study.add(propose(space, study))  # a running trial
+    ours = propose(space, study)
+    monkeypatch.setattr(by_name, "_Tpe", TPESampler)
+    assert propose(space, study) == ours
+    monkeypatch.setattr(by_name, "_Tpe", lambda **options: TPESampler(**options | {"multivariate": False}))
+    assert propose(space, study) != ours
 
 
 def test_tpe_finds_narrow_students_of_quality(settings: Settings) -> None:
