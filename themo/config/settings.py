@@ -69,10 +69,12 @@ class Settings(Section):
                 f"`training.accumulate <= training.batch_size` must hold, got accumulate="
                 f"{self.training.accumulate}, batch_size={self.training.batch_size}"
             )
-        resized = self.student.hidden_size or self.student.hidden_layers
+        sizes = {"hidden_size": self.student.hidden_size, "hidden_layers": self.student.hidden_layers}
+        resized = [f"{name}={size}" for name, size in sizes.items() if size is not None]
         if resized and self.student.backbone_weights:
             problems.append(
-                "`student.hidden_size` and `student.hidden_layers` need `student.backbone_weights: false`"
+                "`student.hidden_size` and `student.hidden_layers` need `student.backbone_weights: false`, "
+                f"got {', '.join(resized)}, backbone_weights=true"
             )
         if problems:
             raise ValueError("; ".join(problems))
@@ -241,7 +243,8 @@ def _problem(item: dict[str, Any], origins: Mapping[str, str], source: str) -> s
     path = [str(part) for part in item["loc"]]
     dotted = ".".join(path)
     setting = ".".join(path[:2])
-    given = f" with {', '.join(origins.values())}" if origins else ""
+    names = [origin.removeprefix(f"{source}: ") for origin in origins.values()]
+    given = f" with {', '.join(names)}" if names else ""
     label = origins.get(setting) or (f"{source}: {dotted}" if dotted else f"{source}{given}")
     value = item["input"]
     match item["type"]:

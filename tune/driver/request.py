@@ -20,6 +20,7 @@ from tune.confirmation.verdict import is_due
 from tune.driver.search_options import SearchOptions
 from tune.driver.warm_start import CarriedOver, carry_over
 from tune.space.automatic import automatic_rules
+from tune.space.contradictions import refuse_contradictions
 from tune.space.dimensions import contains
 from tune.space.search_settings import OFF
 from tune.space.search_space import Space, from_tree, load
@@ -140,12 +141,14 @@ def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) ->
     carried = CarriedOver((), {})
     resources = Resources()
     if options.repeat is None:
-        space = _space(options, settings)
+        space, source = _space(options, settings), _space_source(options)
         _print_settings_outside(space, settings)
     else:
         known, carried = _repeated(options, settings)
         settings, resources = known.settings.override(options.settings), known.resources
         space = known.space.with_first_rung(None)  # the data may be others
+        source = f"--repeat {options.repeat}"
+    refuse_contradictions(space, settings, source)  # only here: recorded searches can still be read
     space = space.searched_by(
         **_given(
             num_samples=options.num_samples,
@@ -191,8 +194,18 @@ def _space(options: SearchOptions, settings: Settings) -> Space:
     if isinstance(options.space, Mapping):
         tree = options.space if "space" in options.space else {"space": options.space}
         return from_tree(tree, settings, options.space_source)
-    preset = None if options.preset is None else preset_path(options.preset)
-    return load(options.space or space_path(options.config or preset), settings)
+    return load(_space_file(options), settings)
+
+
+def _space_source(options: SearchOptions) -> str:
+    return options.space_source if isinstance(options.space, Mapping) else str(_space_file(options))
+
+
+def _space_file(options: SearchOptions) -> Path:
+    """The file given by an option, or that of the preset."""
+    if isinstance(options.space, Path):
+        return options.space
+    return space_path(options.config or (None if options.preset is None else preset_path(options.preset)))
 
 
 def _print_settings_outside(space: Space, settings: Settings) -> None:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from formula_search import a_search
+from formula_search import a_search, settings_in
 
 from themo.cli.main import parse
 from themo.config.settings import load
@@ -14,8 +14,10 @@ from themo.config.yaml_files import write_yaml
 from themo.errors import InputError
 from tune.cluster.resources import Resources
 from tune.driver.request import begin, resume
+from tune.driver.search_options import SearchOptions
+from tune.space.search_space import from_tree
 from tune.study.naming import STUDY_FILE
-from tune.study.search import Search
+from tune.study.search import Search, new_search
 from tune.study.study import Study
 
 
@@ -25,7 +27,7 @@ def known(tmp_path: Path) -> Search:
 
 
 def asked(known: Search, *words: str) -> Search:
-    options = parse(["tune", *words, "--logs-dir", known.settings.paths.logs_dir])
+    options = SearchOptions.of(vars(parse(["tune", *words, "--logs-dir", known.settings.paths.logs_dir])))
     settings = load(options.config, options.preset, options.settings)
     return (begin if options.resume is None else resume)(options, settings)
 
@@ -117,6 +119,27 @@ def test_settings_outside_the_space_are_printed(known: Search, capsys: pytest.Ca
     assert capsys.readouterr().err.endswith(told)
     asked(known, "--name", "newer")
     assert "Outside" not in capsys.readouterr().err
+
+
+def test_a_repeat_whose_new_settings_contradict_is_refused(known: Search) -> None:
+    with pytest.raises(
+        InputError, match=r"^--repeat old with batch_size: .* got accumulate=64, batch_size=32"
+    ):
+        asked(known, "--repeat", "old", "--name", "new", "--accumulate", "64")
+    assert not (known.folder.parent / "new").exists()
+
+
+def test_a_recorded_search_with_contradictions_is_resumed(tmp_path: Path) -> None:
+    """Some of its trials have failed; the others remain."""
+    settings = settings_in(tmp_path)
+    rules = {"batch_size": {"integer": [16, 64]}, "accumulate": {"integer": [1, 32]}}
+    old = new_search("old", from_tree({"space": rules}, settings, "x.yaml"), settings, Resources())
+    path = tmp_path / "space.yaml"
+    path.write_text(write_yaml({"space": rules}), encoding="utf-8")
+    assert asked(old, "--resume", "old").space == old.space
+    assert asked(old, "--resume", "old", "--space", str(path)).space == old.space
+    with pytest.raises(InputError, match=r"^--repeat old with batch_size, accumulate: "):
+        asked(old, "--repeat", "old", "--name", "new")
 
 
 def test_a_preset_brings_its_space(known: Search) -> None:
