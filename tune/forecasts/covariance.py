@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -82,40 +82,61 @@ class Hyperparameters:
         values = np.exp(logarithms)
         return cls(values[:-8], values[-8:-5], values[-5:-2], float(values[-2]), float(values[-1]))
 
-    def alike(self, squares: Floats) -> Floats:
-        """Kx, from the squared differences of all settings."""
+    def settings_kernel(self, squares: Floats) -> Floats:
+        """Kx, from the squared differences of all settings, float64 of shape (n, pairs)."""
         found: Floats = np.exp(-0.5 * (self.inverse @ squares))
         return found
 
 
 @dataclass(frozen=True)
 class Times:
-    """Products and differences of the times of pairs of reports, float64."""
+    """Products and differences of the times of pairs of reports, float64 of equal shapes."""
 
     products: Floats
     spans: Floats
 
     @classmethod
     def of(cls, a: Floats, b: Floats) -> Times:
-        """The products and differences of two arrays of times."""
+        """The products and differences of two arrays of times, which are broadcast."""
         return cls(a * b, np.abs(a - b))
 
-    @property
-    def of_mean(self) -> Floats:
-        """Prior covariance of the mean."""
-        found: Floats = MEAN_VARIANCE * (1 + self.products)
-        return found
 
-    def near(self, span: float) -> Floats:
-        """Kt."""
-        found: Floats = np.exp(-self.spans / span)
-        return found
+class Covariance(NamedTuple):
+    """Covariance of pairs of reports without noise, and the parts that its gradient needs.
 
-    def mixed(self, weights: Floats, near: Floats) -> Floats:
-        """The sum of level, slope and rough part."""
-        level, slope, rough = weights
-        found: Floats = level + slope * self.products + rough * near
-        return found
+    Attributes:
+        entries: The covariance, float64 of the shape of `Times`, as the next two.
+        time_kernel: Kt.
+        of_shared: Kx (a + b t t' + c Kt).
+    """
+
+    entries: Floats
+    time_kernel: Floats
+    of_shared: Floats
+
+
+def covariance(
+    theta: Hyperparameters, settings_kernel: Floats | float, times: Times, is_same: Floats | bool
+) -> Covariance:
+    """The covariance of pairs of reports.
+
+    Args:
+        theta: The hyperparameters.
+        settings_kernel: Kx of each pair; 1 for pairs of the same settings.
+        times: The times of the pairs.
+        is_same: Whether the reports of a pair are of the same trial.
+    """
+    time_kernel = np.exp(-times.spans / theta.span)
+    of_shared = settings_kernel * _line_and_rough(theta.shared, times.products, time_kernel)
+    of_mean = MEAN_VARIANCE * (1 + times.products)
+    of_trial = is_same * _line_and_rough(theta.own, times.products, time_kernel)
+    return Covariance(of_shared + of_trial + of_mean, time_kernel, of_shared)
+
+
+def _line_and_rough(weights: Floats, products: Floats, time_kernel: Floats) -> Floats:
+    level, slope, rough = weights
+    found: Floats = level + slope * products + rough * time_kernel
+    return found
 
 
 def time_of(pairs: float, whole: float) -> float:

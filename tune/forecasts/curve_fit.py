@@ -5,15 +5,21 @@ Formulas are those of Rasmussen and Williams, "Gaussian Processes for Machine Le
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import Bounds, minimize
 
 from tune.forecasts.coordinates import Coordinates, Floats
-from tune.forecasts.covariance import JITTER, Hyperparameters, Reports, Times, on_one_thread
+from tune.forecasts.covariance import (
+    JITTER,
+    Covariance,
+    Hyperparameters,
+    Reports,
+    Times,
+    covariance,
+    on_one_thread,
+)
 
 _ITERATIONS = 40
 _BOUND = 4.0
@@ -27,6 +33,7 @@ _SHARED = ((0.5, 1.0), (0.05, 1.0), (0.1, 1.0))
 _OWN = ((0.05, 1.0), (0.005, 1.0), (0.05, 1.0))
 """Priors of d, e and f."""
 _NOISE = (0.01, 1.0)
+"""Prior of the variance of a report's noise, in units of the standardized scores."""
 _SPAN = (2.0, 0.7)
 """Prior of the length scale of Kt, in doublings of the pairs."""
 
@@ -67,56 +74,46 @@ class Fit:
         found = minimize(self.loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         return Hyperparameters.of(found.x)
 
-    def _covariance(self, theta: Hyperparameters) -> _Covariance:
-        """Covariance of the known reports."""
-        alike, near = theta.alike(self._squares), self._times.near(theta.span)
-        of_shared = alike * self._times.mixed(theta.shared, near)
-        entries = of_shared + self._is_same * self._times.mixed(theta.own, near) + self._times.of_mean
-        entries[self._is_diagonal] += theta.noise + JITTER
-        lower = np.zeros((len(self._known), len(self._known)))
-        lower[self._triangle] = entries
-        return _Covariance(lower, alike, near, of_shared)
-
     def loss(self, logarithms: Floats) -> tuple[float, Floats]:
-        """Negative logarithm of the posterior density of the hyperparameters, and its gradient."""
+        """Negative logarithm of the posterior density of the hyperparameters, and its gradient.
+
+        Args:
+            logarithms: Logarithms of the hyperparameters, float64 of shape (n + 8,), as the gradient.
+
+        Raises:
+            LinAlgError: The covariance is not positive definite in float64.
+        """
         theta = Hyperparameters.of(logarithms)
-        covariance = self._covariance(theta)
-        factor = cho_factor(covariance.lower, lower=True, overwrite_a=True, check_finite=False)
+        kernel = theta.settings_kernel(self._squares)
+        found = covariance(theta, kernel, self._times, self._is_same)
+        factor = cho_factor(self._with_noise(theta, found), lower=True, overwrite_a=True, check_finite=False)
         weights = cho_solve(factor, self._scores, check_finite=False)
         distance = (logarithms - self.prior) / self._deviation
         loss = 0.5 * (self._scores @ weights + distance @ distance) + np.log(np.diag(factor[0])).sum()
-        inverse, _ = dpotri(factor[0], lower=True)  # a third of the time of solving for it
+        inverse, _ = dpotri(factor[0], lower=True)  # takes a third of the time of `cho_solve`
         rows, columns = self._triangle
         slopes = inverse.T.take(self._transposed) - weights[rows] * weights[columns]
         slopes[self._is_diagonal] *= 0.5  # the others count twice
-        return float(loss), self._gradient(theta, covariance, slopes) + distance / self._deviation
+        gradient = self._gradient(theta, kernel, found, slopes)
+        return float(loss), gradient + distance / self._deviation
 
-    def _gradient(self, theta: Hyperparameters, covariance: _Covariance, slopes: Floats) -> Floats:
-        """Gradient of the loss without the priors, by that with respect to the covariance's entries."""
-        times, near = self._times, covariance.near
-        alike, same = slopes * covariance.alike, slopes * self._is_same
+    def _with_noise(self, theta: Hyperparameters, found: Covariance) -> Floats:
+        """Lower triangle of the covariance of the known reports, float64 of shape (reports, reports)."""
+        lower = np.zeros((len(self._known), len(self._known)))
+        lower[self._triangle] = found.entries
+        lower[np.diag_indices(len(self._known))] += theta.noise + JITTER
+        return lower
+
+    def _gradient(self, theta: Hyperparameters, kernel: Floats, found: Covariance, slopes: Floats) -> Floats:
+        """Gradient of the loss without the priors, from `slopes`, that by the covariance's entries."""
+        products, time_kernel = self._times.products, found.time_kernel
+        of_kernel, of_same = slopes * kernel, slopes * self._is_same
         shared, own = (
-            weights * np.array([part.sum(), part @ times.products, part @ near])
-            for weights, part in ((theta.shared, alike), (theta.own, same))
+            weights * np.array([part.sum(), part @ products, part @ time_kernel])
+            for weights, part in ((theta.shared, of_kernel), (theta.own, of_same))
         )
-        of_settings = -0.5 * theta.inverse * (self._squares @ (slopes * covariance.of_shared))
-        rough = theta.shared[2] * alike + theta.own[2] * same
-        of_span = rough @ (near * times.spans) / theta.span
+        of_settings = -0.5 * theta.inverse * (self._squares @ (slopes * found.of_shared))
+        rough = theta.shared[2] * of_kernel + theta.own[2] * of_same
+        of_span = rough @ (time_kernel * self._times.spans) / theta.span
         of_noise = slopes[self._is_diagonal].sum() * theta.noise
         return np.concatenate([of_settings, shared, own, [of_noise, of_span]])
-
-
-class _Covariance(NamedTuple):
-    """Covariance of the known reports, and its parts.
-
-    Attributes:
-        lower: Lower triangle, float64 of shape (reports, reports).
-        alike: Kx of each pair of reports, float64 of shape (pairs,).
-        near: Kt of each pair.
-        of_shared: Kx (a + b t t' + c Kt) of each pair.
-    """
-
-    lower: Floats
-    alike: Floats
-    near: Floats
-    of_shared: Floats

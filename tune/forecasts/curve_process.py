@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 
 from tune.forecasts.coordinates import Coordinates, Floats
-from tune.forecasts.covariance import JITTER, MEAN_VARIANCE, Hyperparameters, Reports, Times, on_one_thread
+from tune.forecasts.covariance import JITTER, Hyperparameters, Reports, Times, covariance, on_one_thread
 from tune.forecasts.curve_fit import Fit
 
 
@@ -44,9 +44,9 @@ class CurveProcess:
         self._theta: Hyperparameters = (
             Fit(coordinates, known, self._scores).most_probable() if like is None else like._theta
         )
-        covariance = self._covariance(known)
-        covariance[np.diag_indices(len(known))] += self._theta.noise + JITTER
-        self._factor = np.linalg.cholesky(covariance)
+        noisy = self._covariance(known)
+        noisy[np.diag_indices(len(known))] += self._theta.noise + JITTER
+        self._factor = np.linalg.cholesky(noisy)
         self._weights: Floats = cho_solve((self._factor, True), self._scores)
 
     @on_one_thread
@@ -66,29 +66,24 @@ class CurveProcess:
         """
         theta = self._theta
         later, own = self._given_known(asked), self._given_known(seen)
-        times = Times.of(asked.times, seen.times)
-        covariances = times.mixed(theta.shared + theta.own, times.near(theta.span)) + times.of_mean
-        covariances -= (later.solved * own.solved).sum(axis=0)
+        prior = covariance(theta, 1.0, Times.of(asked.times, seen.times), is_same=True).entries
+        covariances = prior - (later.solved * own.solved).sum(axis=0)
         gains = covariances / (own.variances + theta.noise + JITTER)
         means = later.means + gains * ((scores - self._center) / self._unit - own.means)
         return self._unstandardized(means, later.variances - gains * covariances)
 
     def _given_known(self, asked: Reports) -> _Posterior:
-        theta, cross = self._theta, self._covariance(asked)
+        cross = self._covariance(asked)
         solved = solve_triangular(self._factor, cross.T, lower=True)
-        level, slope, rough = theta.shared + theta.own
-        prior = level + slope * asked.times**2 + rough + MEAN_VARIANCE * (1 + asked.times**2)
+        prior = covariance(self._theta, 1.0, Times.of(asked.times, asked.times), is_same=True).entries
         return _Posterior(cross @ self._weights, prior - (solved**2).sum(axis=0), solved)
 
     def _covariance(self, asked: Reports) -> Floats:
         """Covariance of reports and the known ones without noise, float64 of shape (asked, known)."""
-        theta, known = self._theta, self._known
+        known, is_same = self._known, asked.trials[:, None] == self._known.trials
+        distances = self._coordinates.squared_distances(asked.settings, known.settings, self._theta.inverse)
         times = Times.of(asked.times[:, None], known.times)
-        near, is_same = times.near(theta.span), asked.trials[:, None] == known.trials
-        distances = self._coordinates.squared_distances(asked.settings, known.settings, theta.inverse)
-        found = np.exp(-0.5 * distances) * times.mixed(theta.shared, near) + times.of_mean
-        found += is_same * times.mixed(theta.own, near)
-        return found
+        return covariance(self._theta, np.exp(-0.5 * distances), times, is_same).entries
 
     def _unstandardized(self, means: Floats, variances: Floats) -> tuple[Floats, Floats]:
         deviations = np.sqrt(np.maximum(variances, 1e-9))
