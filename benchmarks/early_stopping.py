@@ -19,8 +19,7 @@ from benchmarks.measure import Options, Row
 from benchmarks.searches.comparison import TABLES
 from benchmarks.searches.curves import Curve, read
 from benchmarks.searches.ours import Ours
-from benchmarks.searches.peers.__main__ import oracle_of
-from benchmarks.searches.replay import Course, Oracle, replay
+from benchmarks.searches.replay import Oracle, Replay, oracle_of, replay
 from themo.process.progress import track
 from tune.space.search_settings import SchedulerName
 
@@ -50,12 +49,12 @@ def _end(oracle: Oracle, scheduler: SchedulerName, order: int) -> tuple[float, f
     whole = [curve for curve in oracle.firsts if curve.is_whole]
     numbers = np.random.default_rng(order).permutation(len(whole))[: round(SHARE * len(whole))]
     chosen = [whole[number] for number in numbers]
-    course = search(oracle, chosen, scheduler)
-    return course.pairs[-1] / sum(curve.pairs[-1] for curve in chosen), best_of(chosen) - course.bests[-1]
+    found = search(oracle, chosen, scheduler)
+    return found.pairs[-1] / sum(curve.pairs[-1] for curve in chosen), best_of(chosen) - found.bests[-1]
 
 
-def search(oracle: Oracle, chosen: Sequence[Curve], scheduler: SchedulerName) -> Course:
-    """The course of a search that trains given settings in their order, in one slot."""
+def search(oracle: Oracle, chosen: Sequence[Curve], scheduler: SchedulerName) -> Replay:
+    """Replay a search that trains given settings in their order, in one slot."""
     space = oracle.space.searched_by(scheduler=scheduler, num_samples=len(chosen)).for_trials(oracle.whole)
     return replay(Ours(space, [curve.params for curve in chosen]), oracle, budget=math.inf)
 

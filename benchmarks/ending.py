@@ -25,8 +25,7 @@ from benchmarks.measure import Goal, Options, Row
 from benchmarks.searches.comparison import SLOTS, TABLES
 from benchmarks.searches.curves import read
 from benchmarks.searches.ours import Ours
-from benchmarks.searches.peers.__main__ import oracle_of
-from benchmarks.searches.replay import Job, Oracle, replay
+from benchmarks.searches.replay import Job, Oracle, oracle_of, replay
 from themo.evaluation.intervals import wilson_interval
 from themo.process.progress import track
 from tune.space.search_space import Space

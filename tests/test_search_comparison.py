@@ -12,8 +12,7 @@ from benchmarks.searches.calibration import held_ends, held_ends_in_searches
 from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
 from benchmarks.searches.curves import read
 from benchmarks.searches.left_out import Errors, errors_of, reach_row
-from benchmarks.searches.peers.__main__ import oracle_of
-from benchmarks.searches.replay import Course, Oracle
+from benchmarks.searches.replay import Oracle, Replay, oracle_of
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def miniature() -> Oracle:
     return oracle_of(read(TABLES / "miniature.parquet"))
 
 
-def test_courses_are_replayed_once(
+def test_searches_are_replayed_once(
     miniature: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "bench" / "searches.jsonl"
@@ -29,31 +28,31 @@ def test_courses_are_replayed_once(
     tasks = [
         Task("miniature", slots, "Themo: tpe, asha", seed, n_curves) for slots in (1, 4) for seed in (0, 1)
     ]
-    courses = collect(tasks, {"miniature": miniature}, kept)
-    for course in courses.values():
-        reached = course.bests[-1] >= miniature.bar
-        assert reached or course.pairs[-1] >= BUDGET * miniature.whole
-        assert course.bests == sorted(course.bests)
+    replays = collect(tasks, {"miniature": miniature}, kept)
+    for replayed in replays.values():
+        reached = replayed.bests[-1] >= miniature.bar
+        assert reached or replayed.pairs[-1] >= BUDGET * miniature.whole
+        assert replayed.bests == sorted(replayed.bests)
     monkeypatch.setattr(comparison, "play", None)
-    assert collect(tasks, {}, kept) == courses
-    rows = list(comparison._rows("miniature", miniature, courses))
+    assert collect(tasks, {}, kept) == replays
+    rows = list(comparison._rows("miniature", miniature, replays))
     assert [row.name for row in rows] == [
         "miniature, 1 slot, the best less an error: Themo: tpe, asha",
         "miniature, 4 slots, the best less an error: Themo: tpe, asha",
     ]
     assert all(row.figure is not None and row.figure > 0 and row.seeds == (0, 1) for row in rows)
-    draw(courses, {"miniature": miniature}, tmp_path / "a.png")
+    draw(replays, {"miniature": miniature}, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
     bests = {0: 0.5, 1: 0.75, 2: 0.25}
-    courses = {
-        Task("miniature", 1, method, seed, len(miniature.firsts)): Course([seed + 1], [best])
+    replays = {
+        Task("miniature", 1, method, seed, len(miniature.firsts)): Replay([seed + 1], [best])
         for method in ("random", "optuna-median")
         for seed, best in bests.items()
     }
-    rows = {row.name: row for row in comparison._rows("miniature", miniature, courses)}
+    rows = {row.name: row for row in comparison._rows("miniature", miniature, replays)}
     row = rows["miniature, 1 slot, as random search: optuna-median"]
     assert "reached 67% of 3 seeds" in row.detail
     assert "target 0.5000, median best 0.500" in row.detail
@@ -64,9 +63,9 @@ def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
 @pytest.mark.parametrize("method", OURS)
 def test_our_searches_spend_their_budget(miniature: Oracle, method: str, tmp_path: Path) -> None:
     task = Task("miniature", 1, method, 0, len(miniature.firsts))
-    course = collect([task], {"miniature": miniature}, tmp_path / "kept.jsonl")[task]
-    assert course.winner is not None
-    assert course.n_trials > 2
+    replayed = collect([task], {"miniature": miniature}, tmp_path / "kept.jsonl")[task]
+    assert replayed.winner is not None
+    assert replayed.n_trials > 2
 
 
 def test_forecasts_of_recorded_curves_are_counted(miniature: Oracle) -> None:

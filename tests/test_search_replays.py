@@ -16,7 +16,7 @@ from benchmarks.searches.curves import Curve
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS, Peer, PeerMissingError
 from benchmarks.searches.peers.facts import Facts
-from benchmarks.searches.replay import Course, Job, Method, Oracle, replay
+from benchmarks.searches.replay import Job, Method, Oracle, Replay, replay
 from themo.config import settings as config
 from tune.space.dimensions import Choice, FloatRange, IntRange, Scalar
 from tune.space.search_settings import SearchSettings
@@ -132,9 +132,9 @@ def method_of(name: str, oracle: Oracle, slots: int, seed: int = 0) -> Watched:
     return Watched(PEERS[name](oracle.space, seed, Facts.of(oracle, slots)))
 
 
-def course_of(
+def replay_of(
     method: Method, oracle: Oracle, slots: int, n_trainings: float = 5, bar: float = math.inf
-) -> Course:
+) -> Replay:
     return replay(method, oracle, slots=slots, budget=n_trainings * oracle.whole, bar=bar)
 
 
@@ -154,18 +154,18 @@ def test_given_settings_are_trained_in_their_order(finite: Oracle) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_each_method_reaches_the_known_bar(name: str, slots: int, finite: Oracle) -> None:
     method = method_of(name, finite, slots)
-    course = course_of(method, finite, slots, n_trainings=40, bar=BAR)
-    assert course.winner is not None
-    winner = method.params[course.winner]
+    replayed = replay_of(method, finite, slots, n_trainings=40, bar=BAR)
+    assert replayed.winner is not None
+    winner = method.params[replayed.winner]
     assert winner["loss"] == "infonce"
     assert winner["batch_size"] in (112, 128)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_same_seed_gives_the_same_course(name: str, endless: Oracle) -> None:
+def test_the_same_seed_gives_the_same_replay(name: str, endless: Oracle) -> None:
     first, again, other = (method_of(name, endless, 4, seed) for seed in (3, 3, 4))
-    courses = [course_of(method, endless, 4) for method in (first, again, other)]
-    assert courses[0] == courses[1]
+    replays = [replay_of(method, endless, 4) for method in (first, again, other)]
+    assert replays[0] == replays[1]
     assert first.calls == again.calls
     assert first.calls != other.calls
 
@@ -173,19 +173,19 @@ def test_the_same_seed_gives_the_same_course(name: str, endless: Oracle) -> None
 @pytest.mark.parametrize("name", ALL)
 def test_methods_run_side_by_side_as_alone(name: str, endless: Oracle) -> None:
     alone = method_of(name, endless, 1)
-    course_of(alone, endless, 1, 2)
+    replay_of(alone, endless, 1, 2)
     beside, other = method_of(name, endless, 1), method_of(name, endless, 1, seed=7)
-    course_of(other, endless, 1, 2)
-    course_of(beside, endless, 1, 2)
+    replay_of(other, endless, 1, 2)
+    replay_of(beside, endless, 1, 2)
     assert beside.calls == alone.calls
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_diverging_trial_fails_and_the_others_continue(name: str, finite: Oracle) -> None:
     method = method_of(name, finite, 2)
-    course = course_of(method, finite, 2, n_trainings=8)
+    replayed = replay_of(method, finite, 2, n_trainings=8)
     n_bad = sum(diverges(params) for params in method.params.values())
-    assert method.n_failed <= n_bad < len(method.params) == course.n_trials
+    assert method.n_failed <= n_bad < len(method.params) == replayed.n_trials
 
 
 def test_a_missing_package_is_named_in_one_line(finite: Oracle) -> None:
@@ -204,12 +204,12 @@ def test_an_end_is_that_of_a_search_with_the_limit(endless: Oracle, searcher: st
     whole = Recorded(space)
     replay(whole, endless, budget=math.inf)
     limited = Ours(space.searched_by(stop_gain=gain, stop_chance=0.3))
-    course = replay(limited, endless, budget=math.inf)
+    replayed = replay(limited, endless, budget=math.inf)
     found = end(whole, RULES[SHIPPED], gain, 0.3)
     assert found is not None
     total = sum(trial.pairs_seen for trial in whole.study)
     best = max(max(trial.values.values(), default=0.0) for trial in whole.study if trial.is_scored)
-    assert found.saved == pytest.approx(1 - course.pairs[-1] / total) != 0
+    assert found.saved == pytest.approx(1 - replayed.pairs[-1] / total) != 0
     assert found.gain == pytest.approx(best - max(limited.study.leader().values.values()))
     counted = tally("case", [whole, whole], RULES[SHIPPED], gain, 0.3)
     assert (counted.n_gained, counted.n_ended, counted.n) == (2 * (found.gain > gain), 2, 2)

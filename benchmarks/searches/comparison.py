@@ -6,7 +6,7 @@ The tables are those of `benchmarks.searches.recording`. `make peers` installs t
 libraries are named and left out. All methods search the shipped space without its trusted settings. The first
 target is one standard error below a table's best objective; a replay ends there, or after the pairs of 24
 full trainings. The second target is the median of random search's best objectives after 24 full trainings.
-Courses are cached in a file under ``logs/bench``; delete it after a change of commit. Draws
+Replays are cached in a file under ``logs/bench``; delete it after a change of commit. Draws
 docs/searches-on-curves.png.
 """
 
@@ -29,9 +29,8 @@ from benchmarks.searches.curves import read
 from benchmarks.searches.left_out import error_row, reach_row
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS
-from benchmarks.searches.peers.__main__ import oracle_of
 from benchmarks.searches.peers.facts import Facts
-from benchmarks.searches.replay import Course, Method, Oracle, replay
+from benchmarks.searches.replay import Method, Oracle, Replay, oracle_of, replay
 from themo.checkpoints.environment import commit
 from themo.process.progress import track
 from tune.space.search_space import Space
@@ -85,17 +84,17 @@ def run(options: Options) -> list[Row]:
         for method in able
         for seed in options.search_seeds
     ]
-    courses = collect(tasks, oracles, KEPT)
-    draw({task: course for task, course in courses.items() if task.slots == 1}, oracles, PICTURE)
-    rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, courses)]
+    replays = collect(tasks, oracles, KEPT)
+    draw({task: replayed for task, replayed in replays.items() if task.slots == 1}, oracles, PICTURE)
+    rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, replays)]
     for table, oracle in oracles.items():
         rows += [error_row(table, oracle), reach_row(table, oracle)]
         rows += [held_ends(table, oracle), held_ends_in_searches(table, oracle)]
     return rows + [Row("another library", None, "", detail=line) for line in missing]
 
 
-def collect(tasks: Sequence[Task], oracles: Mapping[str, Oracle], kept: Path) -> dict[Task, Course]:
-    """The cached courses, and missing ones, replayed one after the other."""
+def collect(tasks: Sequence[Task], oracles: Mapping[str, Oracle], kept: Path) -> dict[Task, Replay]:
+    """The cached replays, and missing ones, replayed one after the other."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     known = dict(_read(kept))
     missing = [task for task in tasks if task not in known]
@@ -110,28 +109,30 @@ def collect(tasks: Sequence[Task], oracles: Mapping[str, Oracle], kept: Path) ->
     return {task: known[task] for task in tasks}
 
 
-def _read(kept: Path) -> Iterator[tuple[Task, Course]]:
+def _read(kept: Path) -> Iterator[tuple[Task, Replay]]:
     for line in kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ():
         entry = json.loads(line)
-        yield Task(**entry["task"]), Course(**entry["course"])
+        yield Task(**entry["task"]), Replay(**entry["course"])
 
 
-def play(task: Task, oracle: Oracle) -> Course:
+def play(task: Task, oracle: Oracle) -> Replay:
     """Replay one search."""
     method = METHODS[task.method](oracle.space, task.seed, Facts.of(oracle, task.slots))
     return replay(method, oracle, slots=task.slots, budget=BUDGET * oracle.whole, bar=oracle.bar)
 
 
-def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterator[Row]:
+def _rows(table: str, oracle: Oracle, replays: Mapping[Task, Replay]) -> Iterator[Row]:
     for slots in SLOTS:
-        of = {task: course for task, course in courses.items() if (task.table, task.slots) == (table, slots)}
+        of = {
+            task: replayed for task, replayed in replays.items() if (task.table, task.slots) == (table, slots)
+        }
         for goal, bar in _bars(oracle, of).items():
             for method in dict.fromkeys(task.method for task in of):
-                found = {task.seed: course for task, course in of.items() if task.method == method}
-                reached = [course.until(bar) / oracle.whole for course in found.values()]
+                found = {task.seed: replayed for task, replayed in of.items() if task.method == method}
+                reached = [replayed.until(bar) / oracle.whole for replayed in found.values()]
                 low, high = np.quantile(reached, [0.25, 0.75], method="nearest")
                 share = statistics.mean(map(math.isfinite, reached))
-                best = statistics.median(course.bests[-1] for course in found.values())
+                best = statistics.median(replayed.bests[-1] for replayed in found.values())
                 yield Row(
                     f"{table}, {slots} {'slot' if slots == 1 else 'slots'}, {goal}: {method}",
                     statistics.median_high(reached),
@@ -143,15 +144,15 @@ def _rows(table: str, oracle: Oracle, courses: Mapping[Task, Course]) -> Iterato
                 )
 
 
-def _bars(oracle: Oracle, of: Mapping[Task, Course]) -> dict[str, float]:
+def _bars(oracle: Oracle, of: Mapping[Task, Replay]) -> dict[str, float]:
     """Objectives to reach, by name."""
     bars = {"the best less an error": oracle.bar}
-    if random := [course.bests[-1] for task, course in of.items() if task.method == RANDOM]:
+    if random := [replayed.bests[-1] for task, replayed in of.items() if task.method == RANDOM]:
         bars["as random search"] = statistics.median(random)
     return bars
 
 
-def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture: Path) -> None:
+def draw(replays: Mapping[Task, Replay], oracles: Mapping[str, Oracle], picture: Path) -> None:
     """Plot the median of the best objective so far over full trainings, one panel per table."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -163,9 +164,9 @@ def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture:
         axes = figure.add_subplot(1, len(oracles), panel + 1)
         axes.set_prop_cycle(color=[colormaps["tab20"](i) for i in range(len(METHODS))])
         for method in METHODS:
-            of = [c for t, c in courses.items() if (t.table, t.method) == (table, method)]
+            of = [c for t, c in replays.items() if (t.table, t.method) == (table, method)]
             if of:
-                bests = np.median([_bests(course, oracle, places) for course in of], axis=0)
+                bests = np.median([_bests(replayed, oracle, places) for replayed in of], axis=0)
                 style = {"linewidth": 2.4} if method in OURS else {"linewidth": 1.0, "linestyle": "--"}
                 axes.plot(places, 1 - bests, label=method, **style)
         axes.axhline(1 - oracle.bar, color="black", linewidth=0.7)
@@ -177,9 +178,9 @@ def draw(courses: Mapping[Task, Course], oracles: Mapping[str, Oracle], picture:
 
 
 def _bests(
-    course: Course, oracle: Oracle, places: np.ndarray[tuple[int], np.dtype[np.float64]]
+    replayed: Replay, oracle: Oracle, places: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> list[float]:
     """The best objective so far at numbers of full trainings; 0 before the first report."""
-    spent = np.array(course.pairs) / oracle.whole
+    spent = np.array(replayed.pairs) / oracle.whole
     indices = np.searchsorted(spent, places, side="right") - 1
-    return [course.bests[i] if i >= 0 else 0.0 for i in indices]
+    return [replayed.bests[i] if i >= 0 else 0.0 for i in indices]

@@ -12,8 +12,10 @@ from itertools import count
 
 import numpy as np
 
+from benchmarks.search_efficiency import without_first
 from benchmarks.searches.curves import Curve
 from benchmarks.searches.surrogate import Surrogate
+from themo.config import settings as config
 from themo.config.settings import Settings
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
@@ -101,9 +103,16 @@ class Oracle:
         return Curve(-1, 0, params, tuple(pairs), tuple(values.tolist()), tuple(seconds.tolist()))
 
 
+def oracle_of(curves: Sequence[Curve]) -> Oracle:
+    """The oracle of a table: a full training counts as one epoch in every world."""
+    whole = max(curve.pairs[-1] for curve in curves if curve.is_whole)
+    settings = config.load().override({"epochs": 1})
+    return Oracle(settings, without_first(settings), curves, whole)
+
+
 @dataclass
-class Course:
-    """The course of a replay, report by report.
+class Replay:
+    """The record of a replayed search, report by report, in sentence pairs.
 
     Attributes:
         pairs: Sentence pairs of all trainings together at each report.
@@ -124,7 +133,7 @@ class Course:
         return next((p for p, best in zip(self.pairs, self.bests, strict=True) if best >= bar), math.inf)
 
 
-def replay(method: Method, oracle: Oracle, *, slots: int = 1, budget: float, bar: float = math.inf) -> Course:
+def replay(method: Method, oracle: Oracle, *, slots: int = 1, budget: float, bar: float = math.inf) -> Replay:
     """Run a method in virtual time.
 
     Args:
@@ -134,7 +143,7 @@ def replay(method: Method, oracle: Oracle, *, slots: int = 1, budget: float, bar
         budget: Sentence pairs after which the replay ends.
         bar: Objective at which it ends.
     """
-    course, total, now = Course(), 0, 0.0
+    record, total, now = Replay(), 0, 0.0
     order = count()
     running: list[tuple[float, int, Job, Curve, int]] = []
     """Next report of each busy slot: its time, a tie breaker, training, curve, index of the report."""
@@ -145,21 +154,21 @@ def replay(method: Method, oracle: Oracle, *, slots: int = 1, budget: float, bar
             if first is None:
                 method.fail(job.trial)
                 continue
-            course.n_trials += job.after == 0
+            record.n_trials += job.after == 0
             heapq.heappush(running, (now + _seconds(curve, first), next(order), job, curve, first))
         if not running:
-            return course
+            return record
         now, _, job, curve, i = heapq.heappop(running)
         pairs, value = curve.pairs[i], curve.values[i]
         before = curve.pairs[i - 1] if i else 0
         total += pairs - max(before, job.after)
-        if not course.bests or value > course.bests[-1]:
-            course.winner = job.trial
-        course.pairs.append(total)
-        course.bests.append(max(value, course.bests[-1] if course.bests else -math.inf))
-        course.seconds.append(now)
-        if total >= budget or course.bests[-1] >= bar:
-            return course
+        if not record.bests or value > record.bests[-1]:
+            record.winner = job.trial
+        record.pairs.append(total)
+        record.bests.append(max(value, record.bests[-1] if record.bests else -math.inf))
+        record.seconds.append(now)
+        if total >= budget or record.bests[-1] >= bar:
+            return record
         is_end = i + 1 == len(curve.pairs)
         continues = method.report(job.trial, pairs, value, is_last=is_end and curve.is_whole)
         if is_end and not curve.is_whole:

@@ -16,19 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.search_efficiency import without_first
-from benchmarks.searches.curves import Curve, read
+from benchmarks.searches.curves import read
 from benchmarks.searches.peers import PEERS, Peer
 from benchmarks.searches.peers.facts import Facts
-from benchmarks.searches.replay import Oracle, replay
-from themo.config import settings as config
-
-
-def oracle_of(curves: list[Curve]) -> Oracle:
-    """The oracle of a table: a full training counts as one epoch in every world."""
-    whole = max(curve.pairs[-1] for curve in curves if curve.is_whole)
-    settings = config.load().override({"epochs": 1})
-    return Oracle(settings, without_first(settings), curves, whole)
+from benchmarks.searches.replay import Oracle, oracle_of, replay
 
 
 def line(peer: Peer, oracle: Oracle, asked: argparse.Namespace) -> str:
@@ -40,9 +31,11 @@ def line(peer: Peer, oracle: Oracle, asked: argparse.Namespace) -> str:
     start = time.process_time()
     for seed in range(asked.seeds):
         method = peer(oracle.space, seed, facts)
-        course = replay(method, oracle, slots=asked.slots, budget=asked.budget * oracle.whole, bar=asked.bar)
-        reached.append(course.until(asked.bar) / oracle.whole)
-        n_trials.append(course.n_trials)
+        replayed = replay(
+            method, oracle, slots=asked.slots, budget=asked.budget * oracle.whole, bar=asked.bar
+        )
+        reached.append(replayed.until(asked.bar) / oracle.whole)
+        n_trials.append(replayed.n_trials)
     seconds = (time.process_time() - start) / asked.seeds
     low, middle, high = np.quantile(reached, [0.25, 0.5, 0.75], method="nearest")
     share = np.isfinite(reached).mean()
