@@ -5,7 +5,6 @@ Runs are cached in a file under ``logs/bench``; delete it after a change of comm
 
 from __future__ import annotations
 
-import json
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import optuna
 
+from benchmarks import cached_results
 from themo.config import settings as config
 from themo.config.presets import space_path
 from themo.config.sections import HIGHER_IS_BETTER, Objective
@@ -92,8 +92,7 @@ def collect(
 ) -> list[RandomRun]:
     """Train `n` settings with every seed in parallel processes; cached runs are not repeated."""
     prepare_data(settings)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    kept = [RandomRun(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+    kept = [RandomRun(**entry) for entry in cached_results.read(log)]
     known = {(run.number, run.seed) for run in kept}
     drawn = draw(n)
     wanted = [
@@ -102,12 +101,10 @@ def collect(
     with (
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
         track("Training random settings", len(wanted), "runs") as advance,
-        log.open("a") as file,
     ):
         work = partial(train_one, settings=settings, tested=tested)
         for run in pool.map(work, *zip(*wanted, strict=True)) if wanted else ():
-            file.write(json.dumps(asdict(run)) + "\n")
-            file.flush()
+            cached_results.append(log, asdict(run))
             kept.append(run)
             advance(1)
     return [run for run in kept if run.number < n and run.seed < seeds]

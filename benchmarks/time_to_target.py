@@ -11,7 +11,6 @@ docs/real-searches.png.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import cached_results
 from benchmarks.course import Course, Target
 from benchmarks.measure import Options, Row
 from benchmarks.other_searches import optuna_alone, random_on_curves, ray_stock
@@ -102,7 +102,6 @@ def collect_courses(
     methods: Mapping[str, Method] = METHODS,
 ) -> dict[tuple[str, int], Course]:
     """The cached courses, and the missing courses, run one after the other."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
     known = read_courses(kept, target)
     space = without_first(settings)
     missing = [each for each in wanted if each not in known]
@@ -121,19 +120,16 @@ def collect_courses(
                 "trials": course.trials,
                 "reports": course.reports,
             }
-            with kept.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+            cached_results.append(kept, entry)
             advance(1)
     return known
 
 
 def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
     """Cached courses of searches with this target, by method and seed."""
-    lines = kept.read_text().splitlines() if kept.exists() else []
-    entries = [json.loads(line) for line in lines]
     return {
         (entry["method"], entry["seed"]): Course(target, [tuple(report) for report in entry["reports"]])
-        for entry in entries
+        for entry in cached_results.read(kept)
         if (entry["bar"], entry["limit"]) == (target.bar, target.limit)
     }
 

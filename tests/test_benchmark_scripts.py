@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import miniature_build
+from benchmarks import cached_results, miniature_build
 from benchmarks.__main__ import main
 from benchmarks.course import Course, Target
 from benchmarks.image_search import peak_mib
@@ -154,6 +154,37 @@ def test_a_finite_median_needs_half_of_the_searches() -> None:
     assert row("x", [there, not_there], "").spread == (3.0, math.inf)
 
 
+def test_results_are_read_without_a_cut_last_line(tmp_path: Path) -> None:
+    path = tmp_path / "bench" / "results.jsonl"
+    assert cached_results.read(path) == []
+    cached_results.append(path, {"seed": 0, "text": "año"})
+    cut_last_line(path)
+    assert cached_results.read(path) == [{"seed": 0, "text": "año"}]
+    cached_results.append(path, {"seed": 1})
+    assert [entry["seed"] for entry in cached_results.read(path)] == [0, 1]
+    assert path.read_text().count("\n") == 2
+
+
+def test_only_a_cut_line_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"seed": 0')
+    cached_results.append(path, {"seed": 1})
+    assert cached_results.read(path) == [{"seed": 1}]
+
+
+def test_damaged_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"seed": 0}\n{"seed"\n')
+    with pytest.raises(ValueError, match=r"results\.jsonl: line 2 must be JSON, delete it: "):
+        cached_results.read(path)
+
+
+def cut_last_line(path: Path) -> None:
+    """Add half a line, as a killed benchmark may."""
+    with path.open("a") as file:
+        file.write('{"seed": 7, "te')
+
+
 def test_ended_searches_are_repeated_only_for_a_new_target(tmp_path: Path) -> None:
     done: list[int] = []
 
@@ -164,6 +195,7 @@ def test_ended_searches_are_repeated_only_for_a_new_target(tmp_path: Path) -> No
     settings, kept = config.load(), tmp_path / "courses.jsonl"
     arguments = {"settings": settings, "kept": kept, "methods": {"m": method}}
     first = collect_courses([("m", 0)], target=Target(0.5, 9.0), **arguments)
+    cut_last_line(kept)
     again = collect_courses([("m", 0), ("m", 1)], target=Target(0.5, 9.0), **arguments)
     assert done == [0, 1]
     assert again["m", 0].reports == first["m", 0].reports

@@ -12,7 +12,6 @@ docs/searches-on-curves.png.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import warnings
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import cached_results
 from benchmarks.measure import Options, Row
 from benchmarks.searches.calibration import held_ends, held_ends_in_searches
 from benchmarks.searches.curves import read
@@ -95,7 +95,6 @@ def run(options: Options) -> list[Row]:
 
 def collect(tasks: Sequence[Task], oracles: Mapping[str, Oracle], kept: Path) -> dict[Task, Replay]:
     """The cached replays, and missing ones, replayed one after the other."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
     known = dict(_read(kept))
     missing = [task for task in tasks if task not in known]
     with warnings.catch_warnings(), track("Replaying", len(missing), "searches") as advance:
@@ -103,15 +102,13 @@ def collect(tasks: Sequence[Task], oracles: Mapping[str, Oracle], kept: Path) ->
         for task in missing:
             known[task] = play(task, oracles[task.table])
             entry = {"task": asdict(task), "course": asdict(known[task]), "commit": commit()}
-            with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            cached_results.append(kept, entry)
             advance(1)
     return {task: known[task] for task in tasks}
 
 
 def _read(kept: Path) -> Iterator[tuple[Task, Replay]]:
-    for line in kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ():
-        entry = json.loads(line)
+    for entry in cached_results.read(kept):
         yield Task(**entry["task"]), Replay(**entry["course"])
 
 
