@@ -1,4 +1,9 @@
-"""Results of a long benchmark in a file of JSON lines, from which a killed benchmark continues."""
+"""Results of a long benchmark in a file of JSON lines, from which a killed benchmark continues.
+
+An entry counts only for equal inputs: its key ``inputs`` is a digest of settings, search space and recorded
+curves. The code is no input, since an unrelated commit must not discard hours of work: a row names the
+commits of its cached results. After a change of the measured code, delete the file.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,35 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from themo.checkpoints.environment import commit
+from themo.config.settings import Settings
+from themo.files.cache import digest
+
+
+class Result(Protocol):
+    """A result that knows the commit of the checkout that computed it."""
+
+    @property
+    def commit(self) -> str: ...  # noqa: D102
+
+
+def inputs_of(settings: Settings, *others: Any) -> str:
+    """A digest of the settings, without places of cache and logs, and of other JSON values."""
+    return digest([settings.model_dump(mode="json", exclude={"paths"}), *others])
+
+
+def other_commits(results: Iterable[Result]) -> str:
+    """A clause for a row's detail with the commits of results of other checkouts; empty if there are none."""
+    counts = Counter(result.commit for result in results)
+    del counts[commit()]
+    named = ", ".join(f"{each or 'unknown'} ({n})" for each, n in counts.items())
+    return f"; cached results of other commits: {named}" if named else ""
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.random_settings import RandomRun
+from themo.checkpoints.environment import commit
 from themo.config import settings as config
 
 SETTINGS, TRAINED = 32, 40
@@ -42,10 +43,12 @@ class Course:
     Attributes:
         target: The condition that ends the search.
         reports: All reports in order of arrival: trial, total epochs spent, objective.
+        commit: Commit of the checkout that ran the search.
     """
 
     target: Target
     reports: list[tuple[int, float, float]] = field(default_factory=list)
+    commit: str = field(default_factory=commit)
     _epochs: dict[int, float] = field(default_factory=dict, repr=False)
 
     def enter(self, trial: int, epoch: float, value: float) -> None:

@@ -86,7 +86,8 @@ class Row:
         detail: Sizes, absolute numbers, scope of the measurement.
         seeds: Seeds of training or sampling.
         machine: Processor or GPU, cores, threads.
-        commit: Commit of the checkout, followed by ``+`` if files differ.
+        commit: Commit of the checkout, followed by ``+`` if files differ. `detail` names other commits that
+            computed cached results.
     """
 
     name: str

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from benchmarks.cached_results import other_commits
 from benchmarks.measure import Options, Row
 from benchmarks.random_settings import RandomRun, collect
 from themo.config import settings as config
@@ -38,7 +39,7 @@ def run(options: Options) -> list[Row]:  # noqa: ARG001 -- its seeds are its own
             "",
             None,
             (min(values[:-1]), max(values[:-1])),
-            f"{SETTINGS} random settings, half an epoch each; range over seeds",
+            f"{SETTINGS} random settings, half an epoch each; range over seeds{other_commits(runs)}",
             tuple(range(SEEDS)),
         )
         for name, values in agreement(runs).items()

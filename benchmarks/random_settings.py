@@ -1,13 +1,15 @@
 """Trains random settings of the search space, as a reference for other benchmarks.
 
-Runs are cached in a file under ``logs/bench``; delete it after a change of commit or machine.
+Runs are cached in a file under ``logs/bench`` by their settings; rows name the commits of cached runs. Delete
+the file after a change of the training's code or of the machine.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import optuna
 
 from benchmarks import cached_results
+from themo.checkpoints.environment import commit
 from themo.config import settings as config
 from themo.config.presets import space_path
 from themo.config.sections import HIGHER_IS_BETTER, Objective
@@ -38,6 +41,7 @@ class RandomRun:
         curve: Metrics of every report until the end or the divergence.
         diverged: Reason of the divergence; empty if there was none.
         test: R@1 of the best student on the test images; None if not requested.
+        commit: Commit of the checkout that trained it.
     """
 
     number: int
@@ -46,6 +50,7 @@ class RandomRun:
     curve: list[dict[str, float]]
     diverged: str = ""
     test: float | None = None
+    commit: str = field(default_factory=commit)
 
     def best(self, metric: Objective) -> float:
         """The best value of a metric over all reports; the worst possible one if the run diverged."""
@@ -92,19 +97,28 @@ def collect(
 ) -> list[RandomRun]:
     """Train `n` settings with every seed in parallel processes; cached runs are not repeated."""
     prepare_data(settings)
-    kept = [RandomRun(**entry) for entry in cached_results.read(log)]
-    known = {(run.number, run.seed) for run in kept}
-    drawn = draw(n)
-    wanted = [
-        (i, params, seed) for seed in range(seeds) for i, params in enumerate(drawn) if (i, seed) not in known
-    ]
+    inputs, drawn = cached_results.inputs_of(settings, tested), draw(n)
+    known = read_runs(log, inputs, drawn)
+    wanted = [(i, seed) for seed in range(seeds) for i in range(n)]
+    missing = [(i, drawn[i], seed) for i, seed in wanted if (i, seed) not in known]
     with (
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-        track("Training random settings", len(wanted), "runs") as advance,
+        track("Training random settings", len(missing), "runs") as advance,
     ):
         work = partial(train_one, settings=settings, tested=tested)
-        for run in pool.map(work, *zip(*wanted, strict=True)) if wanted else ():
-            cached_results.append(log, asdict(run))
-            kept.append(run)
+        for run in pool.map(work, *zip(*missing, strict=True)) if missing else ():
+            cached_results.append(log, {"inputs": inputs} | asdict(run))
+            known[run.number, run.seed] = run
             advance(1)
-    return [run for run in kept if run.number < n and run.seed < seeds]
+    return [known[each] for each in wanted]
+
+
+def read_runs(log: Path, inputs: str, drawn: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], RandomRun]:
+    """Cached runs of the drawn settings with this digest of their inputs, by number and seed."""
+    entries = [entry for entry in cached_results.read(log) if entry.pop("inputs", None) == inputs]
+    runs = [RandomRun(**entry) for entry in entries]
+    return {
+        (run.number, run.seed): run
+        for run in runs
+        if run.number < len(drawn) and run.params == drawn[run.number]
+    }

@@ -19,6 +19,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.cached_results import other_commits
 from benchmarks.course import GIVE_UP, LOG, SETTINGS, TRAINED, Course, Target, random_search
 from benchmarks.measure import Goal, Options, Row
 from benchmarks.random_settings import collect
@@ -49,7 +50,8 @@ class Stopped(Exception):  # noqa: N818 -- a decision, not an error
 def run(options: Options) -> list[Row]:
     """A row with the median share of epochs over the seeds of the search."""
     settings = config.load()
-    bar, spent = random_search(collect(TRAINED, 1, settings, LOG), settings)
+    runs = collect(TRAINED, 1, settings, LOG)
+    bar, spent = random_search(runs, settings)
     space = without_first(settings).searched_by(**options.search)
     seeds, courses = options.search_seeds, []
     if not seeds:
@@ -70,8 +72,8 @@ def run(options: Options) -> list[Row]:
             "of random's",
             Goal(0.25, "<"),
             (min(shares), max(shares)),
-            f"{SETTINGS} random settings trained to the end: {spent:.0f} epochs, median best {bar:.4f}; "
-            f"searches: {', '.join(map(str, courses))}",
+            f"{SETTINGS} random settings trained to the end: {spent:.0f} epochs, median best {bar:.4f}"
+            f"{other_commits(runs)}; searches: {', '.join(map(str, courses))}",
             tuple(seeds),
         )
     ]

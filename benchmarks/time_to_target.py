@@ -3,7 +3,8 @@
 The figures are total epochs of all trials, counted from the reports, with one trial at a time. Machine and
 load have no effect. All methods search the shipped space without its trusted settings, with Themo's training;
 Ray uses our rungs, Optuna its pruners' defaults. Random search is replayed from the recorded curves. Ended
-searches are cached in a file under ``logs/bench``; delete it after a change of commit. Draws
+searches are cached in ``logs/bench/time_to_target.jsonl`` by settings, space and target; a row names the
+commits of cached searches. Delete the file after a change of the code of searches or training. Draws
 docs/real-searches.png.
 
     python -m benchmarks time_to_target
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +28,6 @@ from benchmarks.other_searches import optuna_alone, random_on_curves, ray_stock
 from benchmarks.search_efficiency import search, without_first
 from benchmarks.searches.curves import read
 from benchmarks.searches.recording import AMOUNTS, FILES
-from themo.checkpoints.environment import commit
 from themo.config import settings as config
 from themo.process.progress import track
 from tune.space.search_space import Space
@@ -91,6 +92,7 @@ def row(
     epochs = [course.until for course in courses]
     median = statistics.median_high(epochs)
     spread = spread or (min(epochs), max(epochs))
+    detail += cached_results.other_commits(courses)
     return Row(f"to the target: {name}", median, "epochs", None, spread, detail, tuple(seeds))
 
 
@@ -102,18 +104,20 @@ def collect_courses(
     methods: Mapping[str, Method] = METHODS,
 ) -> dict[tuple[str, int], Course]:
     """The cached courses, and the missing courses, run one after the other."""
-    known = read_courses(kept, target)
     space = without_first(settings)
+    inputs = cached_results.inputs_of(settings, space.to_tree(), asdict(target))
+    known = read_courses(kept, target, inputs)
     missing = [each for each in wanted if each not in known]
     with track("Searching", len(missing), "searches") as advance:
         for name, seed in missing:
             course = known[name, seed] = methods[name](space, settings, target, seed)
             entry = {
+                "inputs": inputs,
                 "method": name,
                 "seed": seed,
                 "bar": target.bar,
                 "limit": target.limit,
-                "commit": commit(),
+                "commit": course.commit,
                 "until": course.until if course.best >= target.bar else None,
                 "best": course.best,
                 "epochs": course.epochs,
@@ -125,12 +129,14 @@ def collect_courses(
     return known
 
 
-def read_courses(kept: Path, target: Target) -> dict[tuple[str, int], Course]:
-    """Cached courses of searches with this target, by method and seed."""
+def read_courses(kept: Path, target: Target, inputs: str) -> dict[tuple[str, int], Course]:
+    """Cached courses of searches with this target and digest of their inputs, by method and seed."""
     return {
-        (entry["method"], entry["seed"]): Course(target, [tuple(report) for report in entry["reports"]])
+        (entry["method"], entry["seed"]): Course(
+            target, [tuple(report) for report in entry["reports"]], entry["commit"]
+        )
         for entry in cached_results.read(kept)
-        if (entry["bar"], entry["limit"]) == (target.bar, target.limit)
+        if entry.get("inputs") == inputs
     }
 
 

@@ -7,11 +7,13 @@ import math
 import subprocess
 import time
 from contextlib import nullcontext
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import SettingsFactory
 
 from benchmarks import cached_results, miniature_build
 from benchmarks.__main__ import main
@@ -19,6 +21,7 @@ from benchmarks.course import Course, Target
 from benchmarks.image_search import peak_mib
 from benchmarks.measure import Comparison, Goal, Options, Row, compare
 from benchmarks.other_searches import optuna_alone, random_on_curves, ray_stock
+from benchmarks.random_settings import RandomRun, read_runs
 from benchmarks.search_efficiency import search
 from benchmarks.searches.curves import Curve
 from benchmarks.synthetic import words, write_backbone, write_corpus
@@ -201,6 +204,43 @@ def test_ended_searches_are_repeated_only_for_a_new_target(tmp_path: Path) -> No
     assert again["m", 0].reports == first["m", 0].reports
     collect_courses([("m", 0)], target=Target(0.6, 9.0), **arguments)
     assert done == [0, 1, 0]
+    arguments["settings"] = settings.override({"report_pairs": 9_000})
+    collect_courses([("m", 0)], target=Target(0.5, 9.0), **arguments)
+    assert done == [0, 1, 0, 0]
+
+
+def test_row_names_the_commits_of_cached_searches(tmp_path: Path) -> None:
+    def method(space: Space, settings: Settings, target: Target, seed: int) -> Course:
+        course = course_of((0, 0.5, 0.5), target=target)
+        course.commit = {0: "aaaaaaa", 1: "bbbbbbb", 2: "aaaaaaa"}.get(seed, course.commit)
+        return course
+
+    wanted, kept = [("m", seed) for seed in range(4)], tmp_path / "courses.jsonl"
+    for _ in ("run", "cached"):
+        found = collect_courses(wanted, config.load(), Target(0.5), kept, {"m": method})
+        assert row("m", list(found.values()), "4 searches").detail == (
+            "4 searches; cached results of other commits: aaaaaaa (2), bbbbbbb (1)"
+        )
+    assert row("m", [found["m", 3]], "1 search").detail == "1 search"
+
+
+def test_cached_runs_count_for_equal_settings_only(tmp_path: Path) -> None:
+    log, params = tmp_path / "runs.jsonl", {"learn_rate": 0.1, "loss": "mse"}
+    runs = [RandomRun(number, 0, params, [{"val/loss": 1.0}], commit="aaaaaaa") for number in (0, 1)]
+    for run in runs:
+        cached_results.append(log, {"inputs": "here"} | asdict(run))
+    cached_results.append(log, asdict(replace(runs[0], seed=1)))  # without inputs, as earlier commits wrote
+    cut_last_line(log)
+    assert read_runs(log, "here", [params, {**params, "loss": "cosine"}]) == {(0, 0): runs[0]}
+    assert read_runs(log, "there", [params]) == {}
+    assert cached_results.other_commits(runs) == "; cached results of other commits: aaaaaaa (2)"
+
+
+def test_inputs_are_settings_without_places(settings: SettingsFactory, tmp_path: Path) -> None:
+    inputs = cached_results.inputs_of(settings())
+    assert cached_results.inputs_of(settings(cache_dir=str(tmp_path / "other"))) == inputs
+    assert cached_results.inputs_of(settings(epochs=7)) != inputs
+    assert cached_results.inputs_of(settings(), "tested") != inputs
 
 
 def tiny_space(**search: object) -> Space:

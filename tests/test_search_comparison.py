@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import cached_results
 from benchmarks.searches import comparison
 from benchmarks.searches.calibration import held_ends, held_ends_in_searches
 from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
@@ -24,10 +26,7 @@ def test_searches_are_replayed_once(
     miniature: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "bench" / "searches.jsonl"
-    n_curves = len(miniature.firsts)
-    tasks = [
-        Task("miniature", slots, "Themo: tpe, asha", seed, n_curves) for slots in (1, 4) for seed in (0, 1)
-    ]
+    tasks = [Task("miniature", slots, "Themo: tpe, asha", seed) for slots in (1, 4) for seed in (0, 1)]
     replays = collect(tasks, {"miniature": miniature}, kept)
     for replayed in replays.values():
         reached = replayed.bests[-1] >= miniature.bar
@@ -36,7 +35,7 @@ def test_searches_are_replayed_once(
     with kept.open("a") as file:
         file.write('{"task": {"ta')  # as a killed benchmark may
     monkeypatch.setattr(comparison, "play", None)
-    assert collect(tasks, {}, kept) == replays
+    assert collect(tasks, {"miniature": miniature}, kept) == replays
     rows = list(comparison._rows("miniature", miniature, replays))
     assert [row.name for row in rows] == [
         "miniature, 1 slot, the best less an error: Themo: tpe, asha",
@@ -47,10 +46,30 @@ def test_searches_are_replayed_once(
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_replays_of_changed_curves_are_replaced(
+    miniature: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = []
+
+    def play(task: Task, oracle: Oracle) -> Replay:
+        tables.append(oracle)
+        return Replay([8], [oracle.firsts[0].best], [1.0], 1, 0, "aaaaaaa")
+
+    monkeypatch.setattr(comparison, "play", play)
+    task, kept = Task("miniature", 1, "random", 0), tmp_path / "kept.jsonl"
+    cached_results.append(kept, {"task": asdict(task) | {"n_curves": 9}})  # as earlier commits wrote
+    changed = oracle_of([replace(miniature.firsts[0], params={}), *miniature.firsts[1:]])
+    for oracle in (miniature, changed, miniature, oracle_of(miniature.firsts)):
+        replays = collect([task], {"miniature": oracle}, kept)
+    assert tables == [miniature, changed]
+    details = [row.detail for row in comparison._rows("miniature", miniature, replays)]
+    assert all(detail.endswith("; cached results of other commits: aaaaaaa (1)") for detail in details)
+
+
 def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
     bests = {0: 0.5, 1: 0.75, 2: 0.25}
     replays = {
-        Task("miniature", 1, method, seed, len(miniature.firsts)): Replay([seed + 1], [best])
+        Task("miniature", 1, method, seed): Replay([seed + 1], [best])
         for method in ("random", "optuna-median")
         for seed, best in bests.items()
     }
@@ -64,7 +83,7 @@ def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", OURS)
 def test_our_searches_spend_their_budget(miniature: Oracle, method: str, tmp_path: Path) -> None:
-    task = Task("miniature", 1, method, 0, len(miniature.firsts))
+    task = Task("miniature", 1, method, 0)
     replayed = collect([task], {"miniature": miniature}, tmp_path / "kept.jsonl")[task]
     assert replayed.winner is not None
     assert replayed.n_trials > 2

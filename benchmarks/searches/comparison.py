@@ -6,7 +6,8 @@ The tables are those of `benchmarks.searches.recording`. `make peers` installs t
 libraries are named and left out. All methods search the shipped space without its trusted settings. The first
 target is one standard error below a table's best objective; a replay ends there, or after the pairs of 24
 full trainings. The second target is the median of random search's best objectives after 24 full trainings.
-Replays are cached in a file under ``logs/bench``; delete it after a change of commit. Draws
+Replays are cached in ``logs/bench/searches.jsonl`` by the content of the table, the space and the budget; a
+row names the commits of cached replays. Delete the file after a change of a search's code. Draws
 docs/searches-on-curves.png.
 """
 
@@ -31,7 +32,7 @@ from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS
 from benchmarks.searches.peers.facts import Facts
 from benchmarks.searches.replay import Method, Oracle, Replay, oracle_of, replay
-from themo.checkpoints.environment import commit
+from themo.files.cache import digest
 from themo.process.progress import track
 from tune.space.search_space import Space
 
@@ -62,13 +63,12 @@ RANDOM = "random"
 
 @dataclass(frozen=True, order=True)
 class Task:
-    """One replay: table, slots, method, seed, and the current number of the table's curves."""
+    """One replay: table, slots, method and seed."""
 
     table: str
     slots: int
     method: str
     seed: int
-    n_curves: int
 
 
 def run(options: Options) -> list[Row]:
@@ -78,8 +78,8 @@ def run(options: Options) -> list[Row]:
     missing = [line for peer in PEERS.values() if (line := peer.missing()) is not None]
     able = [name for name in METHODS if name not in PEERS or PEERS[name].missing() is None]
     tasks = [
-        Task(table, slots, method, seed, len(oracle.firsts))
-        for table, oracle in oracles.items()
+        Task(table, slots, method, seed)
+        for table in oracles
         for slots in SLOTS
         for method in able
         for seed in options.search_seeds
@@ -95,21 +95,23 @@ def run(options: Options) -> list[Row]:
 
 def collect(tasks: Sequence[Task], oracles: Mapping[str, Oracle], kept: Path) -> dict[Task, Replay]:
     """The cached replays, and missing ones, replayed one after the other."""
-    known = dict(_read(kept))
+    inputs = {table: digest([oracle.digest, BUDGET]) for table, oracle in oracles.items()}
+    known = dict(_read(kept, inputs))
     missing = [task for task in tasks if task not in known]
     with warnings.catch_warnings(), track("Replaying", len(missing), "searches") as advance:
         warnings.simplefilter("ignore")  # the libraries' own deprecations
         for task in missing:
             known[task] = play(task, oracles[task.table])
-            entry = {"task": asdict(task), "course": asdict(known[task]), "commit": commit()}
-            cached_results.append(kept, entry)
+            entry = {"task": asdict(task), "replay": asdict(known[task])}
+            cached_results.append(kept, {"inputs": inputs[task.table]} | entry)
             advance(1)
     return {task: known[task] for task in tasks}
 
 
-def _read(kept: Path) -> Iterator[tuple[Task, Replay]]:
+def _read(kept: Path, inputs: Mapping[str, str]) -> Iterator[tuple[Task, Replay]]:
     for entry in cached_results.read(kept):
-        yield Task(**entry["task"]), Replay(**entry["course"])
+        if entry.get("inputs") == inputs.get(entry["task"]["table"], ""):
+            yield Task(**entry["task"]), Replay(**entry["replay"])
 
 
 def play(task: Task, oracle: Oracle) -> Replay:
@@ -136,7 +138,8 @@ def _rows(table: str, oracle: Oracle, replays: Mapping[Task, Replay]) -> Iterato
                     "trainings",
                     spread=(float(low), float(high)),
                     detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
-                    f"{len(oracle.firsts)} recorded curves, target {bar:.4f}, median best {best:.3f}",
+                    f"{len(oracle.firsts)} recorded curves, target {bar:.4f}, median best {best:.3f}"
+                    f"{cached_results.other_commits(found.values())}",
                     seeds=tuple(found),
                 )
 

@@ -6,7 +6,7 @@ import heapq
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import count
 
@@ -15,8 +15,10 @@ import numpy as np
 from benchmarks.search_efficiency import without_first
 from benchmarks.searches.curves import Curve
 from benchmarks.searches.surrogate import Surrogate
+from themo.checkpoints.environment import commit
 from themo.config import settings as config
 from themo.config.settings import Settings
+from themo.files.cache import digest
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 
@@ -83,6 +85,12 @@ class Oracle:
         best = max(curve.best for curve in self.firsts)
         return best - math.sqrt(best * (1 - best) / N_QUERIES)
 
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the space, of all curves and of the times of reports."""
+        curves = [asdict(curve) for curve in self.firsts]
+        return digest([self.space.to_tree(), curves, self.whole, self._interval])
+
     def curve(self, params: dict[str, Scalar]) -> Curve:
         """The recorded curve of a setting, or the predicted one."""
         known = self._known.get(self._key(params))
@@ -120,6 +128,7 @@ class Replay:
         seconds: Virtual time at each report.
         n_trials: Number of trainings started.
         winner: Trial of the best objective; None without a report.
+        commit: Commit of the checkout that replayed the search.
     """
 
     pairs: list[int] = field(default_factory=list)
@@ -127,6 +136,7 @@ class Replay:
     seconds: list[float] = field(default_factory=list)
     n_trials: int = 0
     winner: int | None = None
+    commit: str = field(default_factory=commit)
 
     def until(self, bar: float) -> float:
         """Sentence pairs until the best objective reached a target; infinite if it did not."""
