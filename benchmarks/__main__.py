@@ -80,6 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.pictures,
         options.indexes,
         options.worlds,
+        options.publish,
     )
     torch.set_num_threads(shared.threads)
     rows: list[Row] = []
@@ -148,6 +149,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         choices=Options.worlds,
         default=Options.worlds,
         help="tables of recorded curves of searches (all)",
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="draw the plots of searches and time_to_target into docs/, which replaces those of its pages "
+        "(default: into logs/bench/)",
     )
     return parser.parse_args(arguments)
 

@@ -39,6 +39,7 @@ class Options:
         pictures: Numbers of pictures of approximate indexes.
         indexes: Parts of the names of approximate indexes to measure; empty: all.
         worlds: Tables of recorded curves that searches are compared on.
+        publish: Draw plots into ``docs`` in place of ``logs/bench``.
     """
 
     tatoeba: Path | None = None
@@ -51,6 +52,7 @@ class Options:
     pictures: Sequence[int] = (100_000, 300_000)
     indexes: Sequence[str] = ()
     worlds: Sequence[str] = ("miniature", "tatoeba")
+    publish: bool = False
 
     def why_no_real_data(self) -> str | None:
         """The reason why a benchmark on Tatoeba cannot run; None if it can."""

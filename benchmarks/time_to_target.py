@@ -5,7 +5,7 @@ load have no effect. All methods search the shipped space without its trusted se
 Ray uses our rungs, Optuna its pruners' defaults. Random search is replayed from the recorded curves. Ended
 searches are cached in ``logs/bench/time_to_target.jsonl`` by settings, space and target; a row names the
 commits of cached searches. Delete the file after a change of the code of searches or training. Draws
-docs/real-searches.png.
+real-searches.png into ``logs/bench``, or into ``docs`` with ``--publish``.
 
     python -m benchmarks time_to_target
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import cached_results
+from benchmarks import cached_results, plots
 from benchmarks.course import Course, Target
 from benchmarks.measure import Options, Row
 from benchmarks.other_searches import optuna_alone, random_on_curves, ray_stock
@@ -37,7 +37,7 @@ TARGET = Target(bar=0.990, limit=28.8)
 (docs/experiments/training-saved.md)."""
 ORDERS = 400
 KEPT = Path("logs/bench/time_to_target.jsonl")
-PICTURE = Path("docs/real-searches.png")
+PICTURE = "real-searches.png"
 
 Method = Callable[[Space, config.Settings, Target, int], Course]
 
@@ -66,10 +66,10 @@ def run(options: Options) -> list[Row]:
     curves = [curve for curve in recorded if curve.number < n_random and curve.seed == 0]
     random = [random_on_curves(curves, settings.training.epochs, TARGET, order) for order in range(ORDERS)]
     wanted = [(name, seed) for name in METHODS for seed in options.search_seeds]
-    found = collect_courses(wanted, settings, TARGET, KEPT)
+    found = collect_courses(wanted or None, settings, TARGET, KEPT)
     kept = {name: sorted(seed for method, seed in found if method == name) for name in METHODS}
     courses = {name: [found[name, seed] for seed in seeds] for name, seeds in kept.items() if seeds}
-    draw({RANDOM: random, **courses}, TARGET, PICTURE)
+    draw({RANDOM: random, **courses}, TARGET, plots.path_of(PICTURE, options))
     low, high = np.quantile([course.until for course in random], [0.1, 0.9], method="nearest")
     detail = f"{ORDERS} orders of {len(curves)} recorded settings; target {TARGET.bar}"
     rows = [
@@ -97,16 +97,25 @@ def row(
 
 
 def collect_courses(
-    wanted: Sequence[tuple[str, int]],
+    wanted: Sequence[tuple[str, int]] | None,
     settings: config.Settings,
     target: Target,
     kept: Path,
     methods: Mapping[str, Method] = METHODS,
 ) -> dict[tuple[str, int], Course]:
-    """The cached courses, and the missing courses, run one after the other."""
+    """The wanted courses: cached ones, and missing ones, run one after the other.
+
+    Args:
+        wanted: Names of methods with seeds; None: all cached courses.
+        settings: Settings of the training.
+        target: The condition that ends each search.
+        kept: File of cached courses.
+        methods: The search methods by name.
+    """
     space = without_first(settings)
     inputs = cached_results.inputs_of(settings, space.to_tree(), asdict(target))
     known = read_courses(kept, target, inputs)
+    wanted = list(known) if wanted is None else wanted
     missing = [each for each in wanted if each not in known]
     with track("Searching", len(missing), "searches") as advance:
         for name, seed in missing:
@@ -126,7 +135,7 @@ def collect_courses(
             }
             cached_results.append(kept, entry)
             advance(1)
-    return known
+    return {each: known[each] for each in wanted}
 
 
 def read_courses(kept: Path, target: Target, inputs: str) -> dict[tuple[str, int], Course]:
@@ -145,13 +154,11 @@ def draw(courses: Mapping[str, Sequence[Course]], target: Target, picture: Path)
 
     Random search's band spans the 10th to the 90th percentile of its orders; its median is in every panel.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     grid = np.linspace(0, target.limit, 1_000)
     bests = {name: np.array([one.best_at(grid) for one in some]) for name, some in courses.items()}
     figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(
         2, math.ceil(len(courses) / 2), sharex=True, sharey=True, squeeze=False
     ).flatten()
@@ -172,5 +179,4 @@ def draw(courses: Mapping[str, Sequence[Course]], target: Target, picture: Path)
         panel.set_yticks(ticks := [0.5, 0.8, 0.9, 0.95, 0.98, 0.99], [f"{tick:g}" for tick in ticks])
     figure.supxlabel("epochs over all trials")
     figure.supylabel("best objective (random search's median in grey)")
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture)
+    plots.save(figure, picture)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tiny import SettingsFactory
 
-from benchmarks import cached_results, miniature_build
+from benchmarks import cached_results, miniature_build, time_to_target
 from benchmarks.__main__ import main
 from benchmarks.course import Course, Target
 from benchmarks.image_search import peak_mib
@@ -222,6 +222,24 @@ def test_row_names_the_commits_of_cached_searches(tmp_path: Path) -> None:
             "4 searches; cached results of other commits: aaaaaaa (2), bbbbbbb (1)"
         )
     assert row("m", [found["m", 3]], "1 search").detail == "1 search"
+
+
+def test_rows_and_plot_contain_the_seeds_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def method(space: Space, settings: Settings, target: Target, seed: int) -> Course:
+        return course_of((0, 1.0 + seed, 0.995), target=target)
+
+    plotted: list[int] = []
+    monkeypatch.setattr(time_to_target, "KEPT", tmp_path / "courses.jsonl")
+    monkeypatch.setattr(
+        time_to_target, "draw", lambda courses, *_: plotted.append(len(courses["Themo: tpe, asha"]))
+    )
+    methods = dict.fromkeys(time_to_target.METHODS, method)
+    wanted = [(name, seed) for name in methods for seed in (0, 1, 2)]
+    collect_courses(wanted, config.load(), time_to_target.TARGET, tmp_path / "courses.jsonl", methods)
+    for asked, seeds in (((2, 0), (0, 2)), ((), (0, 1, 2))):
+        rows = time_to_target.run(Options(search_seeds=asked))
+        assert {row.seeds for row in rows[1:]} == {seeds}
+        assert plotted.pop() == len(seeds)
 
 
 def test_cached_runs_count_for_equal_settings_only(tmp_path: Path) -> None:

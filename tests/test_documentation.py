@@ -158,7 +158,7 @@ OF_OTHER_PROGRAMS = {
     *("--scale", "--rm", "--detach", "--no-deps", "--num-gpus", "--filename"),
     *("--constraint", "--editable", "--generate", "--unset"),  # uv, ray and env
     *("--rounds", "--seed", "--search-seeds", "--beto", "--tatoeba", "--folder"),  # benchmarks
-    *("--pictures", "--indexes", "--without-refusals", "--worlds"),  # benchmarks, too
+    *("--pictures", "--indexes", "--without-refusals", "--worlds", "--publish"),  # benchmarks, too
 }
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from benchmarks import cached_results
+from benchmarks import cached_results, plots
+from benchmarks.measure import Options, Row
 from benchmarks.searches import comparison
 from benchmarks.searches.calibration import held_ends, held_ends_in_searches
 from benchmarks.searches.comparison import BUDGET, OURS, TABLES, Task, collect, draw
@@ -64,6 +66,32 @@ def test_replays_of_changed_curves_are_replaced(
     assert tables == [miniature, changed]
     details = [row.detail for row in comparison._rows("miniature", miniature, replays)]
     assert all(detail.endswith("; cached results of other commits: aaaaaaa (1)") for detail in details)
+
+
+@pytest.mark.parametrize("publish", [False, True])
+def test_plot_is_published_on_request(publish: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in ("error_row", "reach_row", "held_ends", "held_ends_in_searches"):
+        monkeypatch.setattr(comparison, row, lambda *_: Row("x", None, ""))
+    monkeypatch.setattr(comparison, "METHODS", {"random": comparison.METHODS["random"]})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    published = tmp_path / "docs" / "searches-on-curves.png"
+    published.write_text("ten seeds")
+    comparison.run(Options(search_seeds=[0], worlds=["miniature"], publish=publish))
+    assert published.read_bytes().startswith(b"\x89PNG" if publish else b"ten seeds")
+    assert (tmp_path / "logs" / "bench" / "searches-on-curves.png").exists() is not publish
+    assert list(published.parent.iterdir()) == [published]
+
+
+def test_plot_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path) -> None:
+    old = tmp_path / "a.png"
+    old.write_text("old")
+    figure = Figure()
+    figure.suptitle(r"$\no-such-symbol$")
+    with pytest.raises(ValueError, match="no-such-symbol"):
+        plots.save(figure, old)
+    assert old.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [old]
 
 
 def test_a_second_bar_is_the_median_of_random_search(miniature: Oracle) -> None:

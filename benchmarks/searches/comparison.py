@@ -8,7 +8,7 @@ target is one standard error below a table's best objective; a replay ends there
 full trainings. The second target is the median of random search's best objectives after 24 full trainings.
 Replays are cached in ``logs/bench/searches.jsonl`` by the content of the table, the space and the budget; a
 row names the commits of cached replays. Delete the file after a change of a search's code. Draws
-docs/searches-on-curves.png.
+searches-on-curves.png into ``logs/bench``, or into ``docs`` with ``--publish``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import cached_results
+from benchmarks import cached_results, plots
 from benchmarks.measure import Options, Row
 from benchmarks.searches.calibration import held_ends, held_ends_in_searches
 from benchmarks.searches.curves import read
@@ -38,7 +38,7 @@ from tune.space.search_space import Space
 
 TABLES = Path(__file__).parent / "tables"
 KEPT = Path("logs/bench/searches.jsonl")
-PICTURE = Path("docs/searches-on-curves.png")
+PICTURE = "searches-on-curves.png"
 SLOTS = (1, 4)
 BUDGET = 24
 """Full trainings after which a replay ends."""
@@ -85,7 +85,9 @@ def run(options: Options) -> list[Row]:
         for seed in options.search_seeds
     ]
     replays = collect(tasks, oracles, KEPT)
-    draw({task: replayed for task, replayed in replays.items() if task.slots == 1}, oracles, PICTURE)
+    if replays:
+        in_one_slot = {task: replayed for task, replayed in replays.items() if task.slots == 1}
+        draw(in_one_slot, oracles, plots.path_of(PICTURE, options))
     rows = [row for table, oracle in oracles.items() for row in _rows(table, oracle, replays)]
     for table, oracle in oracles.items():
         rows += [error_row(table, oracle), reach_row(table, oracle)]
@@ -155,10 +157,9 @@ def _bars(oracle: Oracle, of: Mapping[Task, Replay]) -> dict[str, float]:
 def draw(replays: Mapping[Task, Replay], oracles: Mapping[str, Oracle], picture: Path) -> None:
     """Plot the median of the best objective so far over full trainings, one panel per table."""
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6 * len(oracles), 4.6), layout="constrained")
+    figure = Figure(figsize=(6 * len(oracles), 4.6), dpi=120, layout="constrained")
     places = np.linspace(0.1, BUDGET, 240)
     for panel, (table, oracle) in enumerate(oracles.items()):
         axes = figure.add_subplot(1, len(oracles), panel + 1)
@@ -173,8 +174,7 @@ def draw(replays: Mapping[Task, Replay], oracles: Mapping[str, Oracle], picture:
         axes.set(title=f"{table}: {len(oracle.firsts)} curves", xlabel="full trainings", yscale="log")
         axes.set_ylabel("1 - best objective so far, median over seeds")
     figure.axes[-1].legend(fontsize="x-small")
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(picture, dpi=120)
+    plots.save(figure, picture)
 
 
 def _bests(
