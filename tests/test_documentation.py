@@ -100,6 +100,21 @@ def test_every_folder_is_in_the_architecture() -> None:
             assert f">{folder.name}/<" in drawing
 
 
+def test_every_module_is_on_the_page_of_modules() -> None:
+    modules: dict[str, set[str]] = {}
+    for path in [*(PROJECT / "themo").rglob("*.py"), *(PROJECT / "tune").rglob("*.py")]:
+        if path.name != "__init__.py":
+            package = ".".join(path.relative_to(PROJECT).parent.parts)
+            modules.setdefault(package, set()).add(path.stem)
+    page = text_of(DOCS / "modules.md")
+    entries = dict(re.findall(r"^::: ([\w.]+)\n((?: .*\n)+)", page, re.MULTILINE))
+    assert entries.keys() == modules.keys()
+    for package, options in entries.items():
+        assert "summary: {modules: true}" in options, package
+        named = re.search(r"members: \[(.*)\]", options)  # without it, all members
+        assert named is None or set(named[1].split(", ")) == modules[package], package
+
+
 @pytest.mark.parametrize("page", [PROJECT / "EXPERIMENTS.md", *EXPERIMENTS], ids=name_of)
 def test_cited_commits_are_in_the_history(page: Path) -> None:
     cited = [word for word in re.findall(r"\b[0-9a-f]{7,40}\b", prose(page)) if re.search("[a-f]", word)]
