@@ -51,6 +51,26 @@ def test_a_signal_in_a_finalizer_is_not_lost(number: int) -> None:
     assert isinstance(caught.value, Terminated) == (number != signal.SIGINT)
 
 
+def test_sigterm_is_not_lost_while_ray_starts() -> None:
+    """Ray's handler is installed then, and the exception of its exit may be dropped too."""
+
+    class Left:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    @ended_by_signals()
+    def work() -> None:
+        ours = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        left = Left()
+        del left
+        signal.signal(signal.SIGTERM, ours)
+        time.sleep(60)
+
+    with pytest.raises(Terminated) as caught:
+        work()
+    assert caught.value.exit_code == 143
+
+
 def test_other_errors_of_finalizers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", reported.append)

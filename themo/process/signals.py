@@ -61,10 +61,13 @@ def ended_by_signals() -> Iterator[None]:
     report_dropped = sys.unraisablehook
 
     def repeat(dropped: sys.UnraisableHookArgs) -> None:
-        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            number = came.pop() if came else signal.SIGINT
+        elif _is_rays_exit(dropped.exc_value):
+            number = signal.SIGTERM
+        else:
             report_dropped(dropped)
             return
-        number = came.pop() if came else signal.SIGINT
         # later, since here it would be dropped again
         main = threading.main_thread().ident
         threading.Timer(_REPEAT_SECONDS, signal.pthread_kill, (main, number)).start()
@@ -73,9 +76,8 @@ def ended_by_signals() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as end:
-        # while Ray starts, its own handler is installed, which exits with the signal's number
         if isinstance(end, SystemExit):
-            came = [signal.SIGTERM] if end.code == signal.SIGTERM else []
+            came = [signal.SIGTERM] if _is_rays_exit(end) else []
         if came:
             raise Terminated(came[0]) from None
         raise
@@ -83,6 +85,11 @@ def ended_by_signals() -> Iterator[None]:
         sys.unraisablehook = report_dropped
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: a library's
+
+
+def _is_rays_exit(error: BaseException | None) -> bool:
+    """Whether an exception is that of Ray's own handler of SIGTERM, which is installed while Ray starts."""
+    return isinstance(error, SystemExit) and error.code == signal.SIGTERM
 
 
 @contextmanager

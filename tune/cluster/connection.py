@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -122,14 +123,34 @@ def leave() -> None:
 
     If any thread, such as MLflow's, collects a cycle that holds one of Ray's references just after Ray's core
     worker has gone, the process ends at once (Ray 2.60).
+
+    The end of the core worker also resets SIGTERM in the operating system, unnoticed by Python. The handler
+    is restored before Ray's processes are stopped, which takes seconds: otherwise a SIGTERM during the
+    winner's test would end this process without a word.
     """
     import ray
+    from ray._private.worker import _global_node as node
 
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    def restore_handler() -> None:
+        if on_sigterm is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
+
+    if node is not None:
+        stop_processes = node.kill_all_processes
+
+        def stop_processes_with_handler(*args: Any, **options: Any) -> None:
+            restore_handler()
+            stop_processes(*args, **options)
+
+        node.kill_all_processes = stop_processes_with_handler
     is_collecting = gc.isenabled()
     gc.disable()
     try:
         ray.shutdown()
     finally:
+        restore_handler()
         if is_collecting:
             gc.enable()
 

@@ -17,9 +17,9 @@ from tune.results.status import read_status
 from tune.schedulers.decisions import Decision, at_the_end, decisions
 from tune.schedulers.explanation import Explanation
 from tune.study.front import UNITS, cost_in_words
-from tune.study.naming import FAILURES_FOLDER
+from tune.study.naming import FAILURES_FOLDER, SEARCH_FILE
 from tune.study.resource import progress_in_words
-from tune.study.search import Search
+from tune.study.search import FIRST_RUNG, Search
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
 
@@ -199,6 +199,11 @@ def explain_trial(folder: Path, number: int) -> Why:
         last = len(study) - 1
         raise InputError(f"why TRIAL: must be a trial of search {search.name}, 0 to {last}, got {number}")
     trial = study[number]
+    rules = search.space.search
+    if rules.grace_share is not None and rules.grace_pairs is None and rules.resource == "pairs":
+        raise InputError(
+            f"{folder / SEARCH_FILE}: {FIRST_RUNG} is missing, the sentence pairs of the first rung"
+        )
     if trial.state == "RUNNING":
         is_running = status.activity == "running"
         state = "still runs" if is_running else "was interrupted and resumes with the search"

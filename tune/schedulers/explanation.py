@@ -56,6 +56,7 @@ class Explanation:
         threshold: The worst value that would have continued; None: no value decides.
         rule: Condition under which a trial continues here, as a clause.
         forecast: The predicted end of the trial; None: the scheduler does not predict.
+        chance: Probability of ending best, by which the scheduler decides (`FreezeThaw`); None as above.
         is_trusted: Whether the trial continues because its settings are trusted.
         seconds: Seconds of training at the last report, where they are the search's resource.
         place: The trial's place by two objectives; None with one objective.
@@ -72,6 +73,7 @@ class Explanation:
     threshold: float | None = None
     rule: str = ""
     forecast: Forecast | None = None
+    chance: float | None = None
     is_trusted: bool = False
     seconds: float | None = None
     place: FrontPosition | None = None
@@ -91,10 +93,10 @@ class Explanation:
             end = f", {cost_in_words(self.place.cost, self.second)}"
             rank = f", front {self.place.front}{rank}"
         if self.forecast is not None:
-            end, rank = (
-                f", predicted to end at {self.forecast.in_words}",
-                f"{rank} by expected gain per pair",
-            )
+            end = f", predicted to end at {self.forecast.in_words}"
+            rank = f"{rank} by expected gain per pair"
+        if self.chance is not None:
+            end += f", chance to end best {100 * self.chance:.1f} %"
         return f"{self.value:.4f} at the {self.where}{end}{rank}; {self.rule}"
 
     def to_json(self) -> dict[str, Any]:
@@ -118,6 +120,7 @@ class Explanation:
                 "value": forecast.value,
                 "interval": [forecast.low, forecast.high],
                 "level": forecast.level,
+                "chance": self.chance,
             },
             "is_trusted": self.is_trusted,
         }

@@ -29,7 +29,7 @@ more pairs and loses a few best trials less (docs/experiments/forecasts-in-searc
 _REACH = 2.92
 """Half the width of an interval of probability 0.9, in standard deviations: Student's t with two degrees of
 freedom instead of a normal distribution, since the process is fitted to few trials. EXPERIMENTS.md gives the
-measured coverage of such intervals."""
+measured coverage of such intervals. The chance of ending best is that of the normal distribution."""
 
 
 class _Next(NamedTuple):
@@ -142,6 +142,7 @@ class FreezeThaw(Scheduler):
             compared={other: _forecast(found, study, other).value for other in ranked if other != number},
             rank=ranked.index(number) + 1,
             forecast=_forecast(found, study, number),
+            chance=found.ends[number].chance,
         )
 
     def _space(self) -> Space:

@@ -71,8 +71,10 @@ def read_dimensions(
     return dimensions, _conditions(readable, dimensions, settings, source, problems)
 
 
-def _dimension(name: str, rule: object, where: str) -> Dimension:
+def _dimension(name: object, rule: object, where: str) -> Dimension:
     leaves = known_leaves()
+    if not isinstance(name, str):  # YAML reads `1`, `null` and `on` as other types
+        raise InputError(f"{where}: must be the name of a setting, got {name!r}")
     if name not in leaves:
         raise InputError(f"{where}: no setting of this name{did_you_mean(name, leaves)}")
     section, _ = leaves[name]

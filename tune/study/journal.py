@@ -61,6 +61,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self._events)
 
+    @property
+    def n_added(self) -> int:
+        """Number of proposed trials."""
+        return sum(event.kind == "add" for event in self._events)
+
     def note(self, kind: Kind, number: int, *detail: Any) -> None:
         """Add an event; numbers that are not finite become None."""
         self._append(Event(kind, number, tuple(map(_finite, detail))))

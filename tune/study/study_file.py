@@ -92,12 +92,15 @@ def read_content(path: Path) -> Content:
                 raise ValueError("its trials are not numbered from 0")
         if confirmation is not None:
             _ = [trials[number] for number in confirmation.finalists]
+        journal = read_journal(tree["journal"], len(trials)) if "journal" in tree else None
+        if journal is not None and journal.n_added != len(trials):
+            raise ValueError(f"its journal has {journal.n_added} of {len(trials)} trials")
         return Content(
             tree["mode"],
             trials,
             [read_trial(entry) for entry in tree.get("carried", [])],
             [dict(params) for params in tree.get("proposals", [])],
-            read_journal(tree["journal"], len(trials)) if "journal" in tree else None,
+            journal,
             confirmation,
             runs,
         )

@@ -202,6 +202,42 @@ def test_after_a_cluster_of_this_machine_others_may_be_joined(
     subprocess.run([*warm_start.PYTHON, "-c", AFTER_A_CLUSTER, str(tmp_path / "ray.log")], check=True)
 
 
+SIGTERM_WHILE_LEAVING = """
+import signal
+import sys
+from pathlib import Path
+from tune.cluster.connection import connect
+
+def is_handled():
+    line = next(line for line in open("/proc/self/status") if line.startswith("SigCgt:"))
+    return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+signal.signal(signal.SIGTERM, lambda *_: None)
+with connect(None, Path(sys.argv[1])):
+    from ray._private.worker import _global_node as node
+    stop = node.kill_all_processes
+
+    def watched(**options):
+        print(is_handled(), file=sys.__stdout__)
+        stop(**options)
+
+    node.kill_all_processes = watched
+print(is_handled())
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_is_handled_while_a_cluster_ends_and_after(tmp_path: Path) -> None:
+    """Ray resets it in the operating system."""
+    ended = subprocess.run(
+        [*warm_start.PYTHON, "-c", SIGTERM_WHILE_LEAVING, str(tmp_path / "ray.log")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout.split() == ["True", "True"]
+
+
 COLLECT_WHILE_LEAVING = """
 import sys
 import threading

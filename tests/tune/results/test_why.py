@@ -15,7 +15,7 @@ from themo.cli.main import main
 from tune.cluster.resources import Resources
 from tune.results.why import Why, explain_trial
 from tune.space.search_settings import SchedulerName
-from tune.study.naming import FAILURES_FOLDER, LOCK_FILE, STUDY_FILE
+from tune.study.naming import FAILURES_FOLDER, LOCK_FILE, SEARCH_FILE, STUDY_FILE
 from tune.study.search import new_search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
@@ -91,12 +91,16 @@ def test_forecasts_are_distinguished_from_values(tmp_path: Path) -> None:
     why = explain_trial(folder, 6)
     line = why.lines()[3]
     end = r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)"
-    assert re.search(rf"0\.\d{{4}} at the report of \d+ pairs, predicted to end at {end}, rank", line)
+    chance = r"chance to end best \d+\.\d %"
+    assert re.search(
+        rf"0\.\d{{4}} at the report of \d+ pairs, predicted to end at {end}, {chance}, rank", line
+    )
     assert "by expected gain per pair" in line
     assert why.lines()[4].startswith("Predicted final scores of the other trials: trial ")
     waited = why.to_json()["waited"]
     assert waited["compared_by"] == "forecast"
     assert waited["forecast"]["interval"][0] <= waited["forecast"]["value"]
+    assert 0 <= waited["forecast"]["chance"] <= 1
     assert "needed" not in [column.header for column in why.to_table().columns]
 
 
@@ -223,6 +227,27 @@ def test_a_running_trial_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     with FileLock(folder / LOCK_FILE):
         assert main(["why", "mine", "1", "--logs-dir", str(tmp_path)]) == 2
     assert "trial 1 still runs, at " in capsys.readouterr().err
+
+
+def test_a_search_without_its_first_rung_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_folder(tmp_path, "freeze-thaw", [1.0, 2.0])
+    path = folder / SEARCH_FILE
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"(?m)^first_rung: .*\n", "", text))
+    assert main(["why", "mine", "0", "--logs-dir", str(tmp_path)]) == 2
+    assert f"{path}: first_rung is missing, the sentence pairs of the first rung" in capsys.readouterr().err
+
+
+def test_a_journal_without_a_trial_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = a_folder(tmp_path, "asha", [1.0, 2.0])
+    path = folder / STUDY_FILE
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    tree["journal"] = tree["journal"][:4]
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    assert main(["why", "mine", "1", "--logs-dir", str(tmp_path)]) == 2
+    assert f"{path}: has no valid study: its journal has 1 of 2 trials" in capsys.readouterr().err
 
 
 def test_a_search_without_trials_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,8 @@ def test_kinds_of_ranges_include_both_ends(settings):
             {"uniform": [0, 1]},
             r"x.yaml: space.learnrate: no setting of this name \(did you mean 'learn_rate'\?\)",
         ),
+        (1, {"uniform": [0, 1]}, r"x.yaml: space.1: must be the name of a setting, got 1"),
+        (None, {"uniform": [0, 1]}, r"x.yaml: space.None: must be the name of a setting, got None"),
         (
             "learn_rate",
             {"uniform": [1, 0.1]},

@@ -448,8 +448,7 @@ TRIAL = '{"number": 0, "params": {}, "state": "COMPLETE", "values": {"100": 0.5}
         ),
         (
             damaged(TRIAL.replace("COMPLETE", "DONE")),
-            "has no valid study: trial 0: state: Input should be 'RUNNING', 'PAUSED', 'COMPLETE', 'PRUNED' or "
-            "'FAIL', got 'DONE'",
+            "trial 0: state: Input should be 'RUNNING', 'PAUSED', 'COMPLETE', 'PRUNED' or 'FAIL', got 'DONE'",
         ),
         (damaged(TRIAL.replace("0.5", '"much"')), "trial 0: values.100: Input should be a valid number"),
         (damaged(TRIAL.replace('"number": 0', '"number": 3')), "its trials are not numbered from 0"),
