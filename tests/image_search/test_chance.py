@@ -42,6 +42,23 @@ def test_references_of_the_same_meaning_do_not_compete() -> None:
     assert chance == pytest.approx(own / (own + second + third), rel=1e-5)
 
 
+def test_a_text_near_all_references_keeps_three_quarters() -> None:
+    general, *subjects = np.eye(9, dtype=np.float32)
+    leaning = np.array([2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7], np.float32)[:, None] * general + subjects
+    references_RE = leaning / np.linalg.norm(leaning, axis=1, keepdims=True)
+    of = Calibration.of(References(references_RE, 2.0))
+    assert (references_RE @ general > of.same_meaning).all()
+    cosines = [
+        math.cos(math.atan(1 / lean)) for lean in (2.0, 2.1, 2.2, 2.3, 2.4, 2.5)
+    ]  # without the nearest 2
+    (chance,) = of.chances(general, general[None])
+    assert chance == pytest.approx(
+        math.exp(2) / (math.exp(2) + sum(math.exp(2 * c) for c in cosines)), rel=1e-5
+    )
+    (unlike,) = of.chances(general, -general[None])  # less like the text than like any reference
+    assert unlike < 1 / 7
+
+
 def test_a_great_scale_stays_finite() -> None:
     found = calibration(scale=1e4).chances(AXES[2], AXES[[0, 2]])
     assert found == pytest.approx([0, 1])

@@ -9,16 +9,20 @@ cosines r of the reference texts,
 
 A cosine alone does not distinguish a match from the best of irrelevant pictures: its level differs between
 texts and between pictures. Here all texts are compared on the same picture. Reference texts that mean the
-same as the query are left out: those nearer to it than any two reference texts are to each other.
+same as the query are left out: those nearer to it than any two reference texts are to each other, at most a
+quarter of all. Without this limit, a general text near the centre of the references would leave out all of
+them, and every picture would have a chance of 1.
 
 Shape suffixes: R reference texts, M pictures, E dimensions.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from themo.image_search.pieces import Vectors
 from themo.image_search.references import References
@@ -27,6 +31,9 @@ FEWEST_PICTURES = 20
 """Least number of different files of a folder; the cutoff was not measured in smaller ones."""
 FEWEST_REFERENCES = 40
 """Least number of reference texts that the student can read; the miniature has 80."""
+MOST_ALIKE = 0.25
+"""Greatest share of reference texts that are left out; assumption: the miniature's queries leave out at most
+2 of 40, and a general subject, such as an animal, covers fewer than a quarter of the general texts."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +62,17 @@ class Calibration:
             query_E: float32 vector of the text, of length 1.
             pictures_ME: float32 vectors of length 1.
         """
-        others_RE = self.references.vectors_RE
-        others_RE = others_RE[others_RE @ query_E <= self.same_meaning]
+        others_RE = np.delete(self.references.vectors_RE, self._same_as(query_E), axis=0)
         own_M = pictures_ME @ query_E
         margins_RM = self.references.logit_scale * (others_RE @ pictures_ME.T - own_M)
         chances: Vectors = 1 / (1 + np.exp(margins_RM.clip(max=60)).sum(axis=0))  # float32 ends at exp(88)
         return chances
+
+    def _same_as(self, query_E: Vectors) -> npt.NDArray[np.int64]:
+        """Return the rows of the reference texts that mean the same as a text."""
+        cosines_R = self.references.vectors_RE @ query_E
+        nearest = np.argsort(-cosines_R, kind="stable")[: math.ceil(MOST_ALIKE * len(cosines_R))]
+        return nearest[cosines_R[nearest] > self.same_meaning]
 
 
 def too_few_pictures(n: int) -> str | None:
