@@ -125,11 +125,11 @@ class Ours:
             )
             batch = assemble(self.data.train, part[i], self.settings.student.max_length).to(self.device)
             terms = self.update(batch, rate)
-            self.means.add(terms, len(batch.ids))
+            self.means.add(terms, len(batch.ids), rate)
             self.step += 1
             n_pairs += len(batch.ids)
             if self.device.type == "cpu" or self.step % STEPS_BETWEEN_CHECKS == 0:
-                self.means.check(self.step, rate)
+                self.means.check(self.step)
         return n_pairs
 
 

@@ -251,21 +251,30 @@ def test_the_rate_is_the_one_given(student: Student, tiny_data: TrainingData) ->
 
 def test_running_means_are_over_pairs() -> None:
     means = RunningMeans()
-    means.add({"loss": torch.tensor(1.0), "mse": torch.tensor(2.0)}, 3)
-    means.add({"loss": torch.tensor(5.0), "mse": torch.tensor(4.0)}, 1)
-    means.check(2, 1e-3)
+    means.add({"loss": torch.tensor(1.0), "mse": torch.tensor(2.0)}, 3, rate=1e-3)
+    means.add({"loss": torch.tensor(5.0), "mse": torch.tensor(4.0)}, 1, rate=1e-3)
+    means.check(2)
     assert means.last == 5.0
     assert means.take() == {"loss": 2.0, "mse": 2.5}
-    means.add({"loss": torch.tensor(7.0)}, 2)
+    means.add({"loss": torch.tensor(7.0)}, 2, rate=1e-3)
     assert means.take() == {"loss": 7.0}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite(value: float) -> None:
+def test_the_first_loss_that_is_not_finite_is_named(value: float) -> None:
     means = RunningMeans()
-    means.add({"loss": torch.tensor(1.0)}, 4)
-    means.check(1, 1e-3)
-    means.add({"loss": torch.tensor(value)}, 4)
-    means.add({"loss": torch.tensor(1.0)}, 4)  # seen even where only a later loss is looked at
-    with pytest.raises(FloatingPointError, match=r"^loss is .* at step 3 \(learn_rate=1\.0e-03\)$"):
-        means.check(3, 1e-3)
+    for rate in (1e-3, 2e-3):
+        means.add({"loss": torch.tensor(1.0)}, 4, rate)
+    means.check(2)
+    for loss, rate in ((1.0, 3e-3), (value, 4e-3), (math.nan, 5e-3), (1.0, 6e-3)):
+        means.add({"loss": torch.tensor(loss)}, 4, rate)
+    with pytest.raises(FloatingPointError, match=rf"^loss is {value} at step 4 \(learn_rate=4\.0e-03\)$"):
+        means.check(6)
+
+
+def test_a_second_check_of_a_step_keeps_the_loss() -> None:
+    means = RunningMeans()
+    means.add({"loss": torch.tensor(3.0)}, 4, rate=1e-3)
+    means.check(1)
+    means.check(1)
+    assert means.last == 3.0

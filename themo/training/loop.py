@@ -154,18 +154,18 @@ def train(
         rate = rate_at(progress.step)
         batch = assemble(data.train, group.share(chosen), max_length).to(device)
         group.seed(config.seed, progress.step)
-        means.add(update(batch, rate, len(chosen)), len(chosen))
+        means.add(update(batch, rate, len(chosen)), len(chosen), rate)
         progress.step += 1
         progress.pairs_seen += len(chosen)
         if device.type == "cpu" or math.isnan(means.last) or progress.step % STEPS_BETWEEN_CHECKS == 0:
-            means.check(progress.step, rate)
+            means.check(progress.step)
         on_step(len(chosen), means.last)
         seen = progress.pairs_seen
         is_due = report_times.is_due(seen - len(chosen), seen, total_pairs, config.report_pairs)
         if not is_due and progress.step < total_steps:
             continue
 
-        means.check(progress.step, rate)
+        means.check(progress.step)
         speed = pace.measure(progress.pairs_seen)
         measured = group.from_first(lambda: validate(student, loss_of, dtype))
         refuse_not_finite(measured, progress.step, rate)

@@ -236,26 +236,38 @@ class RunningMeans:
     def __init__(self) -> None:
         self._totals: dict[str, Tensor] = {}
         self._pairs = 0
-        self._latest = torch.tensor(math.nan)
+        self._unchecked: list[tuple[Tensor, float]] = []
         self.last = math.nan
         """The loss at the last check."""
 
-    def add(self, terms: dict[str, Tensor], pairs: int) -> None:
-        """Add a step: scalar tensors ``loss`` and its terms, each a mean over `pairs` pairs."""
+    def add(self, terms: dict[str, Tensor], pairs: int, rate: float) -> None:
+        """Add a step.
+
+        Args:
+            terms: Scalar tensors ``loss`` and its terms, each a mean over the pairs.
+            pairs: Number of pairs.
+            rate: Learning rate, for the message of `check`.
+        """
         for name, value in terms.items():
             self._totals[name] = self._totals.get(name, 0) + value.double() * pairs
         self._pairs += pairs
-        self._latest = terms["loss"]
+        self._unchecked.append((terms["loss"], rate))
 
-    def check(self, step: int, rate: float) -> None:
-        """Check that the losses are finite; on a GPU this synchronises.
+    def check(self, step: int) -> None:
+        """Check the losses since the last check, up to this step; on a GPU this synchronises.
 
         Raises:
-            FloatingPointError: A loss since the last check is not finite.
+            FloatingPointError: A loss is not finite; the message names the first one and its step.
         """
-        self.last = self._latest.item()
-        if not math.isfinite(self._totals["loss"].item()):
-            raise FloatingPointError(f"loss is {self.last} at step {step} (learn_rate={rate:.1e})")
+        unchecked, self._unchecked = self._unchecked, []
+        if not unchecked:
+            return
+        self.last = unchecked[-1][0].item()
+        if math.isfinite(self._totals["loss"].item()):
+            return
+        for number, (loss, rate) in enumerate(unchecked, start=step - len(unchecked) + 1):
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(f"loss is {loss.item()} at step {number} (learn_rate={rate:.1e})")
 
     def take(self) -> dict[str, float]:
         """Return the means, and reset them."""
