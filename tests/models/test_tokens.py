@@ -10,13 +10,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from themo.config.sections import MAX_TOKENS
+from themo.errors import InputError
 from themo.models.student import Head, Student
+from themo.models.token_ids import largest_id
 from themo.models.tokens import Tokenizer, cut, uncomposed_tokens
 
 
@@ -39,6 +41,41 @@ def test_accents_are_kept(tokenizer: Tokenizer) -> None:
     with_accent, without = sentences(tokenizer, ["camión", "camion"])
     assert with_accent != without
     assert tokenizer.inner.unk_token_id not in with_accent
+
+
+@pytest.fixture
+def sparse(tmp_path: Path, tiny_backbone: Path) -> Path:
+    """A backbone with 100 ids, whose tokenizer has fewer entries, but one with the id 5000."""
+    folder = shutil.copytree(tiny_backbone, tmp_path / "sparse")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 100}), encoding="utf-8")
+    state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = state["model"]["vocab"]
+    vocabulary[max(vocabulary, key=lambda token: vocabulary[token])] = 5000
+    assert len(vocabulary) <= 100
+    (folder / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
+    return folder
+
+
+def test_an_id_beyond_the_vocabulary_is_refused(sparse: Path) -> None:
+    rule = "the tokenizer's ids must lie within the model's vocabulary of 100, got id 5000"
+    with pytest.raises(InputError, match=rf"^student\.backbone {sparse}: {rule}$"):
+        Tokenizer.load(str(sparse))
+
+
+@pytest.mark.parametrize(("largest", "dtype"), [(65_534, np.uint16), (65_535, np.int32)])
+def test_the_type_of_ids_holds_the_largest(largest: int, dtype: type) -> None:
+    vocabulary = {"a": 0, "sol": largest}
+    backend = Backend(models.WordLevel(vocabulary))
+    tokenizer = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend))
+    ids, _ = tokenizer.encode(["sol"])
+    assert (tokenizer.dtype, ids.tolist()) == (dtype, [largest])
+
+
+def test_a_unigram_tokenizer_has_its_last_position_as_largest_id() -> None:
+    backend = Backend(models.Unigram([("[UNK]", 0.0), ("sol", -1.0), ("mar", -1.0)], unk_id=0))
+    backend.add_special_tokens(["[PAD]"])
+    assert largest_id(json.loads(backend.to_str())) == 3
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

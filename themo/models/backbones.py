@@ -51,7 +51,7 @@ def load_tokenizer(backbone: str) -> Any:
     """Load the fast tokenizer of a backbone, of transformers' class.
 
     Raises:
-        InputError: The tokenizer is missing, has no words, or has ids beyond the model's vocabulary.
+        InputError: The tokenizer is missing or has no words.
     """
     from transformers import AutoTokenizer  # a second of processor time
 
@@ -71,22 +71,7 @@ def load_tokenizer(backbone: str) -> Any:
             f"student.backbone {backbone}: has no usable tokenizer: its vocabulary must contain more than "
             "special tokens; are tokenizer.json or vocab.txt missing?"
         )
-    refuse_vocabulary(backbone, len(inner))
     return inner
-
-
-def refuse_vocabulary(backbone: str, n_entries: int) -> None:
-    """Refuse a tokenizer whose ids lie beyond the model's vocabulary.
-
-    Raises:
-        InputError: An id lies beyond the vocabulary.
-    """
-    vocab_size = load_config(backbone).vocab_size
-    if n_entries > vocab_size:
-        raise InputError(
-            f"student.backbone {backbone}: the tokenizer's ids must lie within the model's vocabulary, "
-            f"got {n_entries} entries for {vocab_size}"
-        )
 
 
 def refuse_length(backbone: str, config: Any, max_length: int) -> None:

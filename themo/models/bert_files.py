@@ -90,9 +90,6 @@ class PlainTokenizer:
             self.backend_tokenizer.token_to_id(stated[name]) for name in ("pad_token", "unk_token")
         )
 
-    def __len__(self) -> int:
-        return self.backend_tokenizer.get_vocab_size()
-
     def save_pretrained(self, folder: Path) -> None:
         """Write the files into another folder."""
         for name in (TOKENIZER, TOKENIZER_CONFIG):

@@ -15,6 +15,7 @@ from themo.files.cache import Cache, digest, digest_folder
 from themo.files.weights import refuse_code
 from themo.models.by_length import batches_by_length
 from themo.models.normal_form import canonical
+from themo.models.token_ids import refuse_largest_id
 from themo.process.progress import track
 
 TRANSLATIONS = "translations.json"
@@ -71,11 +72,7 @@ class Translator:
         folder = fetch_model(name, what)
         tokenizer = _load_tokenizer(folder, what)
         model = _load_model(folder, what)
-        if len(tokenizer) > model.config.vocab_size:
-            raise InputError(
-                f"{what}: the tokenizer's ids must lie within the model's vocabulary, got {len(tokenizer)} "
-                f"entries for {model.config.vocab_size}"
-            )
+        refuse_largest_id(what, max(tokenizer.get_vocab().values()), model.config.vocab_size)
         return cls(model.to(device), tokenizer, _target_prefix(tokenizer, target, what))
 
     @torch.inference_mode()

@@ -21,6 +21,7 @@ from themo.models.backbones import longest_input
 from themo.models.bert import DTYPE, BertEncoder
 from themo.models.bert_files import is_bert
 from themo.models.student import Head, Student
+from themo.models.token_ids import refuse_largest_id
 from themo.models.tokens import Tokenizer
 from themo.process.progress import track
 
@@ -130,11 +131,7 @@ def _load_tokenizer(folder: Path, config: Any, what: str) -> Tokenizer:
         tokenizer = Tokenizer(inner)
     except Exception as error:  # tokenizers and sentencepiece raise Exception itself
         raise InputError(f"{what}: has no usable tokenizer: {reason_of(error)}") from error
-    if len(inner) > config.vocab_size:
-        raise InputError(
-            f"{what}: the tokenizer's ids must lie within the base's vocabulary, got {len(inner)} entries "
-            f"for {config.vocab_size}"
-        )
+    refuse_largest_id(what, tokenizer.largest_id, config.vocab_size, owner="base")
     return tokenizer
 
 

@@ -15,9 +15,10 @@ from tokenizers import normalizers
 
 from themo.config.sections import MAX_TOKENS
 from themo.files.cache import digest
-from themo.models.backbones import load_tokenizer, refuse_vocabulary
+from themo.models.backbones import load_config, load_tokenizer
 from themo.models.bert_files import PlainTokenizer, plain_tokenizer
 from themo.models.normal_form import NORMAL_FORM, canonical, is_decomposable
+from themo.models.token_ids import largest_id, refuse_largest_id
 
 
 class Tokenizer:
@@ -33,6 +34,7 @@ class Tokenizer:
         unknown_id: Id of the unknown token; None: no such token.
         suffix: Number of special tokens at the end of a sentence (1 for BERT's separator).
         fingerprint: Digest of the whole tokenizer.
+        largest_id: Largest id, which may be above the number of entries.
         dtype: Smallest type that holds all ids.
     """
 
@@ -41,27 +43,29 @@ class Tokenizer:
         self._backend = own.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
-        _compose_first(self._backend)
+        state = json.loads(self._backend.to_str())
+        _compose_first(self._backend, state["normalizer"])
         self.pad_id: int = own.pad_token_id if own.pad_token_id is not None else 0
         self.unknown_id: int | None = own.unk_token_id
         self._blank: int = self.unknown_id if self.unknown_id is not None else self.pad_id
         specials = self._backend.encode("a").special_tokens_mask
         self.suffix: int = len(specials) - len("".join(map(str, specials)).rstrip("1"))
         self.fingerprint = digest([self._backend.to_str(), MAX_TOKENS])
-        self.dtype: type[np.integer[Any]] = np.uint16 if len(own) <= np.iinfo(np.uint16).max else np.int32
+        self.largest_id = largest_id(state)
+        is_short = self.largest_id < np.iinfo(np.uint16).max
+        self.dtype: type[np.integer[Any]] = np.uint16 if is_short else np.int32
 
     @classmethod
     def load(cls, backbone: str) -> Tokenizer:
         """Load the tokenizer of a backbone.
 
         Raises:
-            InputError: The backbone is unknown or has no fast tokenizer.
+            InputError: The backbone is unknown, has no fast tokenizer, or has ids beyond its vocabulary.
         """
-        plain = plain_tokenizer(Path(backbone))
-        if plain is None:
-            return cls(load_tokenizer(backbone))
-        refuse_vocabulary(backbone, len(plain))
-        return cls(plain)
+        tokenizer = cls(plain_tokenizer(Path(backbone)) or load_tokenizer(backbone))
+        vocab_size = load_config(backbone).vocab_size
+        refuse_largest_id(f"student.backbone {backbone}", tokenizer.largest_id, vocab_size)
+        return tokenizer
 
     @cached_property
     def inner(self) -> Any:
@@ -104,9 +108,8 @@ def uncomposed_tokens(tokenizer: Tokenizer) -> list[str]:
     return [token.content for token in added if not token.normalized and is_decomposable(token.content)]
 
 
-def _compose_first(backend: Backend) -> None:
-    """Insert Unicode's composition before a tokenizer's own normalizer."""
-    state = json.loads(backend.to_str())["normalizer"]
+def _compose_first(backend: Backend, state: dict[str, Any] | None) -> None:
+    """Insert Unicode's composition before a tokenizer's own normalizer, given as in ``tokenizer.json``."""
     parts = [] if state is None else state["normalizers"] if state["type"] == "Sequence" else [state]
     if not parts or parts[0]["type"] != NORMAL_FORM:
         own = [] if backend.normalizer is None else [backend.normalizer]
