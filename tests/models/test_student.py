@@ -62,6 +62,18 @@ def test_encode_does_not_depend_on_company_or_mode(tiny_backbone: Path) -> None:
     assert student.encode(tokenizer, []).shape == (0, 12)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_an_interrupted_encode_restores_the_mode(tiny_backbone: Path, training: bool) -> None:
+    student, tokenizer = build(tiny_backbone).train(training), Tokenizer.load(str(tiny_backbone))
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        student.encode(tokenizer, TEXTS, advance=interrupt)
+    assert {module.training for module in student.modules()} == {training}
+
+
 def test_encode_cuts_to_max_length(tiny_backbone: Path) -> None:
     tokenizer = Tokenizer.load(str(tiny_backbone))
     student = build(tiny_backbone, max_length=5)

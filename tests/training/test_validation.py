@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -74,6 +74,15 @@ def test_a_perfect_student_matches_all(tiny_data: TrainingData, student: Student
     assert measured["val/match@01"] == 1.0
     assert measured["val/loss"] == 0.0
     assert measured["val/cosine"] == pytest.approx(1.0)
+
+
+def test_a_failed_validation_restores_the_mode(student: Student, tiny_data: TrainingData) -> None:
+    def fail(_students: torch.Tensor, _teachers: torch.Tensor) -> NoReturn:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Validation(tiny_data, max_length=16, device=CPU)(student, fail, torch.float32)
+    assert student.training
 
 
 def test_validation_draws_no_random_numbers(student: Student, tiny_data: TrainingData) -> None:

@@ -6,7 +6,8 @@ Shape suffixes: B sentences, L tokens, H width of the backbone, D dimensions of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -157,8 +158,6 @@ class Student(nn.Module):
             weights: Result of `weights_for_encoding`, whose rounding to bfloat16 changes the vectors; None:
                 the backbone's own.
         """
-        was_training = self.training
-        self.eval()
         device = self.projection.weight.device
 
         def forward(ids_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
@@ -166,9 +165,19 @@ class Student(nn.Module):
             vectors_BD: Tensor = self(ids_BL.to(device), mask_BL, weights)
             return vectors_BD.cpu()
 
-        vectors = encode_by_length(forward, self.head, tokenizer, texts, batch_size, advance)
-        self.train(was_training)
-        return vectors
+        with evaluating(self):
+            return encode_by_length(forward, self.head, tokenizer, texts, batch_size, advance)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode; restore its mode afterwards, also after an exception."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
 
 
 def encode_by_length(

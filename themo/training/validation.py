@@ -14,7 +14,7 @@ from themo.data.batches import assemble, token_counts
 from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.evaluation.matching import MatchAt1
 from themo.evaluation.metrics import hits_of_ranks, ranks_by_cosine, share
-from themo.models.student import Student
+from themo.models.student import Student, evaluating
 from themo.process.devices import autocast
 from themo.training.losses import Loss
 from themo.training.nesting import Nesting, width_name
@@ -57,7 +57,10 @@ class Validation:
         translation. ``val/retrieval@01`` is the retrieval@01 of `test`, on the validation images.
         ``val/width32/match@01`` and ``val/width32/retrieval@01`` are those of the vectors of width 32.
         """
-        student.eval()
+        with evaluating(student):
+            return self._measured(student, loss_of, dtype)
+
+    def _measured(self, student: Student, loss_of: Loss, dtype: torch.dtype) -> dict[str, float]:
         targets_ND = self._pairs.vectors_NE
         students_ND = self._pairs.encode(student, dtype)
         sums = [
@@ -74,7 +77,6 @@ class Validation:
             measured[f"val/{width_name(width)}/match@01"] = match(along_NE[:, :width])
         if self._retrieval is not None:
             measured |= self._retrieval(student, dtype)
-        student.train()
         return measured
 
 
