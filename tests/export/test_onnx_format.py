@@ -132,8 +132,12 @@ def test_unreadable_sentences_are_refused(version: Callable[..., Path], tmp_path
     for name, content, message in (
         ("nosuch.txt", None, r"--sentences .*nosuch\.txt: cannot be read: No such file or directory"),
         ("empty.txt", b"\n \n", r"--sentences .*empty\.txt: must contain one sentence per line, got none"),
-        ("wide.txt", "gato\n".encode("utf-16-le"), r"--sentences .*wide\.txt: cannot be read: is not UTF-8"),
-        ("latin.txt", b"ni\xf1o\n", r"--sentences .*latin\.txt: cannot be read: is not UTF-8"),
+        (
+            "wide.txt",
+            "gato\n".encode("utf-16-le"),
+            r"--sentences .*wide\.txt: must be UTF-8, got 0x00 at byte 1$",
+        ),
+        ("latin.txt", b"ni\xf1o\n", r"--sentences .*latin\.txt: must be UTF-8, got 0xf1 at byte 2$"),
     ):
         if content is not None:
             (tmp_path / name).write_bytes(content)

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from themo.data.preparation import prepare_data
+from themo.data.text_lines import read_lines
 from themo.errors import InputError
 from themo.evaluation.matching import MatchAt1
 from themo.export.source import Source
-from themo.models.normal_form import is_blank
 from themo.models.student import Head
 from themo.models.tokens import Tokenizer, cut
 
@@ -44,10 +44,10 @@ class Sentences:
 
     @classmethod
     def of_file(cls, path: Path, source: Source) -> Sentences:
-        """Read a file of one sentence per line; skip empty lines.
+        """Read a UTF-8 file of one sentence per line; skip blank lines.
 
         Raises:
-            InputError: The file cannot be read, or holds no sentence.
+            InputError: The file cannot be read, is not UTF-8, or holds no sentence.
         """
         texts = read_sentences(path)
         return cls.of_texts(texts, source, f"{len(texts):,} sentences of {path.name}")
@@ -76,19 +76,12 @@ class Sentences:
 
 
 def read_sentences(path: Path) -> list[str]:
-    """Read a file of one sentence per line; skip empty lines.
+    """Read a UTF-8 file of one sentence per line; skip blank lines.
 
     Raises:
-        InputError: The file cannot be read, or holds no sentence.
+        InputError: The file cannot be read, is not UTF-8, or holds no sentence.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise InputError(f"--sentences {path}: cannot be read: {reason}") from None
-    if any("\0" in line for line in lines):  # UTF-16 of plain letters is valid UTF-8
-        raise InputError(f"--sentences {path}: cannot be read: is not UTF-8")
-    texts = [line for line in lines if not is_blank(line)]
+    texts = read_lines(path, name=f"--sentences {path}", skip_blank=True)
     if not texts:
         raise InputError(f"--sentences {path}: must contain one sentence per line, got none")
     return texts
