@@ -116,12 +116,16 @@ class Group:
             vector_to_parameters(flat, bucket)
 
     def from_first(self, ask: Callable[[], T]) -> T:
-        """Broadcast the result of `ask` on rank 0, a plain value, to all ranks."""
+        """Return the result of `ask` on rank 0, on all ranks.
+
+        torch.distributed pickles the result between the ranks of a run. It may contain tensors on the CPU,
+        such as the axes of a `themo.training.nesting.Nesting`; only rank 0 then computes them.
+        """
         if self.size == 1:
             return ask()
         answer = [ask() if self.is_first else None]
         _reach(lambda: dist.broadcast_object_list(answer))
-        return answer[0]  # type: ignore[return-value]  # the first rank's is no None
+        return answer[0]  # type: ignore[return-value]  # that of rank 0 now
 
     def _counts(self, n_pairs: int) -> list[int]:
         return [len(range(rank, n_pairs, self.size)) for rank in range(self.size)]
