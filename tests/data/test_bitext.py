@@ -183,12 +183,13 @@ def test_spellings_of_an_english_sentence_stay_on_one_side(tmp_path: Path, from_
 
 def test_english_of_a_validation_file_is_kept_out_of_training(tmp_path: Path) -> None:
     content = [("a cat", "un gato"), ("a dog", "un perro"), ("a cat", "una gata"), ("an owl", "un búho")]
+    content.append(("a tomcat", "el gato"))  # held-out Spanish, but other English: stays
     held_out = [("a cat", "el gato"), ("an owl", "la lechuza"), ("", "nada")]
     train, held, drops = build(tmp_path, content, validation=held_out, validation_pairs=9)
-    assert texts(train) == [("a dog", "un perro")]
+    assert texts(train) == [("a dog", "un perro"), ("a tomcat", "el gato")]
     assert texts(held) == held_out[:2]
     assert [str(each).partition(": ")[2] for each in drops] == [
-        "1 of 4 pairs kept; dropped: 3 in the validation pairs",
+        "2 of 5 pairs kept; dropped: 3 in the validation pairs",
         "2 of 3 pairs kept; dropped: 1 empty",
     ]
 

@@ -4,7 +4,9 @@ The corpus is read twice. The first pass (`themo.data.scan`) keeps only hashes o
 repetitions, held-out pairs and equal English sentences. The second pass writes the kept pairs to disk.
 
 Two pairs are the same if both sides are canonically equal. Training pairs are compared with tests and
-validation in the wider form of `themo.models.normal_form.comparable`.
+validation in the wider form of `themo.models.normal_form.comparable`: with the texts of tests by both sides,
+with the validation pairs by the English side alone. So the Spanish sentence of a validation pair may occur in
+training with another English one.
 """
 
 from __future__ import annotations
