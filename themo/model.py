@@ -21,7 +21,7 @@ from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.metrics import unit
 from themo.files.cache import Cache
-from themo.models.arguments import refuse_dimensions, refuse_no_list, refuse_texts
+from themo.models.arguments import refuse_dimensions, refuse_texts, require_list
 from themo.models.axes import read_axes, shorten
 from themo.models.runtimes.choice import PACKAGES, Chosen, Runtime, refuse_runtime
 from themo.models.runtimes.encoder import TextEncoder, open_encoder
@@ -219,7 +219,7 @@ class Model:
         if isinstance(images, str | os.PathLike | Image.Image):
             vector: Vector = self.encode_images([images], workers=workers, dimensions=dimensions)[0]
             return vector
-        refuse_no_list(images, "images", (str, os.PathLike, Image.Image))
+        require_list(images, "images", (str, os.PathLike, Image.Image))
         self._refuse_fork()
         refuse_dimensions(dimensions, self.axes, self.version)
         teacher = self.teacher

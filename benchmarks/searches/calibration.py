@@ -25,12 +25,15 @@ N_TRIALS = 16
 """Trials of a search: a quarter complete, the others cut after a uniformly random number of reports."""
 SCHEDULERS: tuple[SchedulerName, ...] = ("freeze-thaw", "pausing-asha", "asha")
 N_SETTINGS = 28
-"""Settings of a search that is cut, and its shortest and longest share of their pairs."""
+"""Settings of a search that is cut."""
 SHORTEST, LONGEST = 0.02, 0.2
+"""Limits of the random share of pairs after which a search is cut; 1: every setting is trained completely."""
 N_LEADING = 6
+"""Number of best unfinished trials whose share is also given."""
 NEVER = 0.01
-"""Trials that end below this objective never learn."""
+"""Objective at its end below which a trial never learned."""
 LEAST = 0.85
+"""Goal: least share of ends within their 90 % interval."""
 
 
 def held_ends(table: str, oracle: Oracle, rounds: int = ROUNDS, seed: int = 0) -> Row:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from themo.errors import InputError
-from themo.models.arguments import refuse_dimensions, refuse_no_list, refuse_texts
+from themo.models.arguments import refuse_dimensions, refuse_texts, require_list
 
 AXES = np.eye(12, dtype=np.float32)
 
@@ -32,7 +32,7 @@ def test_other_arguments_than_texts_are_refused(texts: Any, message: str) -> Non
 def test_lists_of_the_named_types_pass() -> None:
     refuse_texts([])
     refuse_texts(("un perro", "la playa"))
-    refuse_no_list(["a.jpg", Path("b.jpg")], "images", (str, Path))
+    require_list(["a.jpg", Path("b.jpg")], "images", (str, Path))
 
 
 @pytest.mark.parametrize("dimensions", [0, 13, -1])

@@ -133,8 +133,9 @@ class LossSettings(Section):
     """Softmax temperature of InfoNCE; no unit."""
 
     nested_widths: tuple[int, ...] | None = Field(None, strict=False)
-    """Widths, ascending, at which the first values of a vector along the targets' principal axes shall serve
-    alone: the loss adds that of each width (Matryoshka). Null: whole vectors only."""
+    """Lengths, ascending, of short vectors that can be used alone: the first values of a vector along the
+    targets' principal axes. The loss of each length is added to that of whole vectors (Matryoshka). Null:
+    whole vectors only."""
     nested_weights: tuple[float, ...] | None = Field(None, strict=False)
     """Factor of the loss of each of `nested_widths`; null: 1 each. Whole vectors count 1 unless their
     dimension is one of the widths."""

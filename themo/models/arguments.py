@@ -12,23 +12,28 @@ from themo.errors import InputError
 
 
 def refuse_texts(texts: Sequence[str]) -> None:
-    """Refuse texts that are no list of Unicode texts.
+    """Refuse an argument that is not a list of Unicode texts.
 
     Raises:
         InputError: Not a list, another type in it, or a text with an unpaired surrogate.
     """
-    refuse_no_list(texts, "texts", str)
+    require_list(texts, "texts", str)
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
         raise InputError("`texts` must be Unicode, got an unpaired surrogate") from None
 
 
-def refuse_no_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
-    """Refuse an argument that is no list of some types.
+def require_list(values: object, name: str, kinds: type | tuple[type, ...]) -> None:
+    """Require that an argument is a list whose values have one of some types.
+
+    Args:
+        values: The argument.
+        name: Its name, for the message.
+        kinds: Allowed types of its values.
 
     Raises:
-        InputError: The message names the argument and the type that it got.
+        InputError: It is not a list, or a value has another type.
     """
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise InputError(f"`{name}` must be a list, got {type(values).__name__}")

@@ -2,8 +2,8 @@
 
 Matryoshka representation learning (Kusupati et al., 2022, https://arxiv.org/abs/2205.13147): the loss of
 whole vectors plus the losses of their prefixes, each scaled as if it were whole. Prefixes are taken along
-the principal axes of the targets (`themo.models.axes`), while the student itself stays in the teacher's
-space: its whole vectors, and all that reads them, need to know nothing of widths.
+the principal axes of the targets (`themo.models.axes`). The student's own vectors stay in the teacher's
+space, so whole vectors are used in the same way with and without nested widths.
 
 Shape suffixes: B pairs of a batch, N pairs, D dimensions of the student, E of image space, K a width.
 """
