@@ -109,7 +109,11 @@ class TsvStream(io.RawIOBase):
         return block
 
     def _whole_lines(self) -> Iterator[bytes]:
-        """Yield the file in blocks of whole lines; the last line may lack its end."""
+        r"""Yield the file in blocks of whole lines; the last line may lack its end.
+
+        With blocks of 6 bytes, ``b"a\tb\nc\t"`` and ``b"d\ne\tf"``, it yields ``b"a\tb\n"``, ``b"c\td\n"``
+        and ``b"e\tf"``.
+        """
         pending = b""
         while block := self._file.read(_BLOCK):
             end = block.rfind(b"\n") + 1
@@ -128,6 +132,11 @@ class TsvStream(io.RawIOBase):
             yield pending
 
     def _without_long_lines(self, lines: bytes) -> Iterator[bytes]:
+        r"""Yield whole lines in which the long ones are cut.
+
+        With a `LONGEST_LINE` of 10 and a `LONGEST_FIELD` of 3, ``b"a\tb\nabcdef\tuvwxyz\nc\td\n"`` gives
+        ``b"a\tb\n"``, ``b"abc\tuvw\n"`` and ``b"c\td\n"``.
+        """
         start, begin = 0, 0
         while len(lines) - start > LONGEST_LINE:
             end = lines.rfind(b"\n", start, start + LONGEST_LINE) + 1
@@ -140,9 +149,11 @@ class TsvStream(io.RawIOBase):
         yield lines[begin:]
 
     def _cut(self, line: bytes) -> tuple[bytes, bytes]:
-        """Return a long line with its fields cut, and the bytes read after it.
+        r"""Return a long line with its fields cut, and the bytes read after it.
 
-        The rest of the line is read from the file, block by block.
+        The rest of the line is read from the file, block by block. With a `LONGEST_FIELD` of 3 and the first
+        two columns wanted, ``b"abcdef\tuvw"``, followed by ``b"xyz\tq\nc\t"`` in the file, gives
+        ``b"abc\tuvw\t\n"`` and ``b"c\t"``.
         """
         fields: list[bytes] = [b""]
         rest = b""
@@ -180,6 +191,9 @@ def has_quoted_fields(path: Path) -> bool:
     They are if every field with a quotation mark begins and ends with one and holds further ones only in
     pairs, and if some field holds such a pair or all fields are quoted. Otherwise quotation marks belong to
     the text. A file with quoted fields is reported once.
+
+    A file of the line ``"a" TAB "b"`` is quoted, since all fields are, and so is ``a TAB "b ""c"" d"``, since
+    it has a pair. ``a TAB "b c"`` and ``a "b" TAB c`` are not.
     """
     facts = path.stat()
     return _has_quoted_fields(path, facts.st_mtime_ns, facts.st_size)
@@ -187,6 +201,11 @@ def has_quoted_fields(path: Path) -> bool:
 
 @lru_cache(maxsize=64)
 def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
+    """Find the quoted fields block by block, and count them and all fields.
+
+    Bytes stay in `data` until their field is whole: of ``"a" TAB "b`` at a block's end, the first field is
+    counted, and ``TAB "b`` waits for the next block.
+    """
     has_pair, n_quoted, n_delimiters = False, 0, 0
     with open_lines(path) as file:
         data, is_last = b"\n", False  # start with a delimiter; data holds unchecked bytes

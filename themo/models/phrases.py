@@ -133,7 +133,12 @@ class PhraseReader:
         self._normalize = tokenizer.normalizer.normalize_str
 
     def __call__(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
-        """Return the tokens of all texts, (T,), and where those of each text begin, (N,)."""
+        """Return the tokens of all texts, (T,), and where those of each text begin, (N,).
+
+        With the tokens "a", "b", "c" and "a b", the texts "a b c" and "b z a" are ``[0 1 2 | 1 -1 0 |]`` as
+        numbers of words with bounds. Tokens start at the places 0, 2, 4 and 6; place 5 holds the unknown "z".
+        The result is the numbers of "a b", "c", "b" and "a", and ``[0 2]``.
+        """
         words_W, counts_N = self._words(texts)
         # a bound after each text, which no phrase crosses
         ends_N = np.cumsum(counts_N + 1) - 1
@@ -159,7 +164,10 @@ class PhraseReader:
         return [not n for n in unknown_N.tolist()]
 
     def _words(self, texts: Sequence[str]) -> tuple[Ids, Ids]:
-        """Return the numbers of all words, -1 for an unknown one, and how many each text has."""
+        """Return the numbers of all words, -1 for an unknown one, and how many each text has.
+
+        For the words "a", "b" and "c", "a b c" and "b z a" give ``[0 1 2 1 -1 0]`` and ``[3 3]``.
+        """
         split = pc.split_pattern(pc.utf8_lower(pa.array(texts, pa.string())), " ")
         words_R = pc.index_in(split.values, options=self._known).fill_null(-1).to_numpy().astype(np.int64)
         bounds = split.offsets.to_numpy().astype(np.int64)
@@ -181,6 +189,9 @@ class PhraseReader:
 def _spread(numbers_R: Ids, at: Ids, lists: Sequence[Sequence[int]], chosen: Ids) -> tuple[Ids, Ids]:
     """Put a list in the place of some numbers.
 
+    In ``[7 -1 8 -1]``, the lists ``[4 5]`` at place 1 and ``[]`` at place 3 give ``[7 4 5 8]`` and the counts
+    ``[1 2 1 0]``. Those are the arguments `at` ``[1 3]``, `lists` ``[[] [4 5]]`` and `chosen` ``[1 0]``.
+
     Args:
         numbers_R: Numbers, R of them.
         at: Places in `numbers_R`.
@@ -200,7 +211,11 @@ def _spread(numbers_R: Ids, at: Ids, lists: Sequence[Sequence[int]], chosen: Ids
 
 
 class _Trie:
-    """Phrases of words as states, with the longest phrase at each place."""
+    """Phrases of words as states, with the longest phrase at each place.
+
+    The states are the words, then the longer prefixes of phrases. With the words 0, 1 and 2 and the phrase
+    ``(0, 1)``, that phrase is state 3, and word 1 leads from state 0 to it.
+    """
 
     def __init__(self, phrases: Mapping[tuple[int, ...], int], n_words: int) -> None:
         self._n_words = n_words
@@ -219,7 +234,11 @@ class _Trie:
             self._dense[self._keys] = self._next
 
     def longest(self, words_W: Ids) -> tuple[Ids, Ids]:
-        """Return length in words and number of the longest token at each place; 1 and -1 without one."""
+        """Return length in words and number of the longest token at each place; 1 and -1 without one.
+
+        With the tokens 6, 7 and 8 of the words 0, 1 and 2, and 9 of the phrase ``(0, 1)``, the words
+        ``[0 1 2 -2]``, of which -2 is a bound, give ``[2 1 1 1]`` and ``[9 7 8 -1]``.
+        """
         lengths_W = np.ones(len(words_W), np.int64)
         tokens_W = np.where(words_W >= 0, self._token_S[np.maximum(words_W, -1)], -1)
         at = np.flatnonzero(words_W >= 0)
