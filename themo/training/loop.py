@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,41 @@ def train(
             `resume` is damaged, finished, or was begun with other pairs.
     """
     refuse_unfit(settings, data, resume)
-    config, max_length, group = settings.training, settings.student.max_length, Group.current()
-    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.set_num_threads(settings.training.threads or torch.get_num_threads())
+    torch.manual_seed(settings.training.seed)
+    setup = _build(settings, data, resume)
+    on_begin(setup.run.facts)
+    return _fit(setup, data, report, on_step)
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """Parts of a run that the loop uses.
+
+    Attributes:
+        run: State of the run.
+        update: Updates the student with a batch.
+        validate: Returns the student's validation metrics.
+        device: Device of the student.
+        group: The processes that train the student together.
+    """
+
+    run: _Run
+    update: Updater
+    validate: Callable[[], Metrics]
+    device: torch.device
+    group: Group
+
+
+def _build(settings: Settings, data: TrainingData, resume: Path | None) -> _Setup:
+    """Build the parts of a new run, or of one to resume with its weights, moments and random state.
+
+    Raises:
+        InputError: As in `train`.
+    """
+    config, group = settings.training, Group.current()
     device = resolve_device(config.device)
     dtype = resolve_precision(config.precision, device)
-    torch.manual_seed(config.seed)
     student = build_student(settings, data).to(device).train()
     optimizer = build_optimizer(student, config.optimizer, config.weight_decay)
     loss_of = build_loss(settings.loss.loss, settings.loss.temperature)
@@ -126,23 +156,37 @@ def train(
         compiled=config.compile,
         group=group,
     )
-    validate = Validation(data, max_length, device, nesting)
+    validation = Validation(data, settings.student.max_length, device, nesting)
+    progress = Progress(corpus=data.corpus)
+    best_weights: dict[str, Tensor] = {}
+    if resume is not None:
+        progress, best_weights = restore(resume, student, optimizer)
+    environment = describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {})
+    run = _Run(
+        settings,
+        student,
+        optimizer,
+        Tokenizer.load(data.backbone_files),
+        axes=None if nesting is None else nesting.axes.cpu(),
+        facts=_facts(settings, data, student) | {"environment": environment},
+        progress=progress,
+        best_weights=best_weights,
+    )
+    return _Setup(run, update, lambda: validation(student, loss_of, dtype), device, group)
+
+
+def _fit(
+    setup: _Setup,
+    data: TrainingData,
+    report: Callable[[Report], None],
+    on_step: Callable[[int, float], None],
+) -> Report:
+    """Train from the run's progress to its end; return the last report."""
+    run, device, group = setup.run, setup.device, setup.group
+    settings, progress = run.settings, run.progress
+    config, max_length = settings.training, settings.student.max_length
     steps_an_epoch, total_steps = count_steps(settings, data)
     total_pairs = data.pairs_an_epoch * total_steps / steps_an_epoch
-    run = _Run(
-        settings, student, optimizer, Tokenizer.load(data.backbone_files), Progress(corpus=data.corpus)
-    )
-    run.axes = None if nesting is None else nesting.axes.cpu()
-    environment = describe(device, dtype) | ({"processes": group.size} if group.size > 1 else {})
-    run.facts = _facts(settings, data, student, total_steps) | {"environment": environment}
-    if resume is not None:
-        run.progress, run.best_weights = restore(resume, student, optimizer)
-    on_begin(run.facts)
-
-    progress, means = run.progress, RunningMeans()
-    clock, pace = time.monotonic() - progress.seconds, Pace(progress)
-    lengths = token_counts(data.train, max_length)
-    span = (progress.step, total_steps)
     rate_at = partial(
         learn_rate_at,
         peak=config.learn_rate,
@@ -150,11 +194,15 @@ def train(
         warmup_steps=config.warmup_steps,
         total_steps=total_steps,
     )
+    means, pace = RunningMeans(), Pace(progress)
+    begun = time.monotonic() - progress.seconds
+    lengths = token_counts(data.train, max_length)
+    span = (progress.step, total_steps)
     for chosen in plan_steps(lengths, config.batch_size, config.seed, *span, parts=data.parts):
         rate = rate_at(progress.step)
         batch = assemble(data.train, group.share(chosen), max_length).to(device)
         group.seed(config.seed, progress.step)
-        means.add(update(batch, rate, len(chosen)), len(chosen), rate)
+        means.add(setup.update(batch, rate, len(chosen)), len(chosen), rate)
         progress.step += 1
         progress.pairs_seen += len(chosen)
         if device.type == "cpu" or math.isnan(means.last) or progress.step % STEPS_BETWEEN_CHECKS == 0:
@@ -167,9 +215,9 @@ def train(
 
         means.check(progress.step)
         speed = pace.measure(progress.pairs_seen)
-        measured = group.from_first(lambda: validate(student, loss_of, dtype))
+        measured = group.from_first(setup.validate)
         refuse_not_finite(measured, progress.step, rate)
-        progress.seconds = time.monotonic() - clock
+        progress.seconds = time.monotonic() - begun
         metrics: Metrics = {
             "pairs_seen": progress.pairs_seen,
             "step": progress.step,
@@ -189,8 +237,9 @@ def train(
     return last
 
 
-def _facts(settings: Settings, data: TrainingData, student: Student, total_steps: int) -> dict[str, Any]:
+def _facts(settings: Settings, data: TrainingData, student: Student) -> dict[str, Any]:
     """Return the entries of the summary about the run as a whole, without its environment."""
+    _, total_steps = count_steps(settings, data)
     return {
         "objective": settings.objective,
         "total_steps": total_steps,
@@ -206,19 +255,19 @@ class _Run:
     """State of a run: its reports, and the parts that a version directory keeps.
 
     Attributes:
-        best_weights: Weights of the student at the best report, on the CPU.
         axes: Principal axes of the targets, (E, E) on the CPU; None without nested widths.
         facts: Entries of the summary about the run as a whole.
+        best_weights: Weights of the student at the best report, on the CPU; empty before the first report.
     """
 
     settings: Settings
     student: Student
     optimizer: Adam
     tokenizer: Tokenizer
+    axes: Tensor | None
+    facts: dict[str, Any]
     progress: Progress
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    axes: Tensor | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    best_weights: dict[str, Tensor]
 
     def enter(self, metrics: Metrics, measured: Metrics, *, keeps_weights: bool) -> Report:
         """Return the report of a validation; keep the metrics and weights of the best one."""
