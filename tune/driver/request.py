@@ -18,7 +18,7 @@ from tune.cluster.resources import LOCAL, Resources
 from tune.cluster.storage import Storage
 from tune.confirmation.verdict import is_due
 from tune.driver.search_options import SearchOptions
-from tune.driver.warm_start import CarriedOver, carry_over
+from tune.driver.warm_start import CarriedOver, carry_on, carry_over
 from tune.space.automatic import automatic_rules
 from tune.space.contradictions import refuse_contradictions
 from tune.space.dimensions import contains
@@ -31,7 +31,7 @@ from tune.study.search import RESUME, Search, has_study, new_search, read_search
 from tune.study.study import Study
 from tune.study.tracking_place import refuse_another_place
 from tune.study.trial_record import Trial
-from tune.study.tried import most_trials
+from tune.study.tried import key_of, most_trials
 
 OF_NEW_SEARCHES = (
     "repeat",
@@ -138,13 +138,13 @@ def begin(options: SearchOptions, settings: Settings, place: ReservedFolder | No
 
 def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) -> Search:
     logs_dir = settings.paths.logs_dir
-    carried = CarriedOver((), {})
+    past = Study(None, "max")
     resources = Resources()
     if options.repeat is None:
         space, source = _space(options, settings), _space_source(options)
         _print_settings_outside(space, settings)
     else:
-        known, carried = _repeated(options, settings)
+        known, past = _repeated(options, settings)
         settings, resources = known.settings.override(options.settings), known.resources
         space = known.space.with_first_rung(None)  # the data may be others
         source = f"--repeat {options.repeat}"
@@ -180,8 +180,13 @@ def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) ->
         settings = settings.override({"threads": resources.threads})
     if search_folder(place.folder.name, settings) != place.folder:  # the earlier search was moved
         settings = settings.override({"logs_dir": logs_dir})
+    carried = CarriedOver((), {})
     if options.warm_start is not None:
         carried = _carried(options.warm_start, space, settings)
+    elif past.carried or past.proposals:
+        carried = carry_on(known, past, space, settings)
+        if len(carried.trials) < len(past.carried):
+            console.print(f"Of the trials that {known.name} carried over: {carried}", soft_wrap=True)
     check_reachable(tracking_uri(Path(settings.paths.logs_dir)))
     _check_size(space, carried.trials, options)
     return new_search(
@@ -233,7 +238,8 @@ def _check_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions
             "have been tried there"
         )
     if most < space.search.num_samples:
-        tried = f", {space.n_points - most:.0f} of them tried" if most < space.n_points else ""
+        n_tried = len({key_of(space, trial.params) for trial in carried})
+        tried = f", {n_tried} of them tried" if n_tried else ""
         console.print(
             f"The space has {space.n_points:.0f} settings{tried}: the search ends after {most} trials, "
             f"not {space.search.num_samples}",
@@ -241,8 +247,8 @@ def _check_size(space: Space, carried: tuple[Trial, ...], options: SearchOptions
         )
 
 
-def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, CarriedOver]:
-    """The search to repeat, and the trials that it carried over from another search."""
+def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, Study]:
+    """The search to repeat, and its record."""
     others = ("config", "preset", "space", "warm_start")
     given = [name for name in others if getattr(options, name) is not None]
     if given:
@@ -253,10 +259,7 @@ def _repeated(options: SearchOptions, settings: Settings) -> tuple[Search, Carri
     folder = search_folder(str(options.repeat), settings, asked_by="--repeat")
     search = read_search(folder, asked_by="--repeat")
     study_path = folder / STUDY_FILE
-    if not study_path.exists():
-        return search, CarriedOver((), {})
-    study = Study.read(study_path)
-    return search, CarriedOver(study.carried, {}, study.proposals)
+    return search, Study.read(study_path) if study_path.exists() else Study(None, search.mode)
 
 
 def _carried(name: str, space: Space, settings: Settings) -> CarriedOver:

@@ -88,6 +88,23 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     Raises:
         InputError: Nothing carries over.
     """
+    carried = _sorted_out(old, (*study.carried, *study), space, settings)
+    if not any(trial.is_scored for trial in carried.trials) and not carried.proposals:
+        raise InputError(f"--warm-start {old.name}: {carried}")
+    return carried
+
+
+def carry_on(old: Search, study: Study, space: Space, settings: Settings) -> CarriedOver:
+    """The carried trials of a search that is repeated, by the rules of `carry_over`.
+
+    Where settings, objective or resource have changed, scores of the old ones do not compare. Arguments are
+    those of `carry_over`.
+    """
+    carried = _sorted_out(old, study.carried, space, settings)
+    return replace(carried, proposals=study.proposals or carried.proposals)
+
+
+def _sorted_out(old: Search, candidates: Iterable[Trial], space: Space, settings: Settings) -> CarriedOver:
     compared = _compared()
     expected = {leaf: value for leaf, value in settings.leaves().items() if leaf in compared}
     task_of_search = _other_task(old, space, settings)
@@ -95,7 +112,7 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
     foreign: list[Trial] = []
     task: set[str] = set()
     left_out: Counter[str] = Counter()
-    for trial in (*study.carried, *study):
+    for trial in candidates:
         has_diverged = trial.state == "FAIL" and trial.reason.startswith(DIVERGED)
         if not has_diverged and (trial.state not in ("COMPLETE", "PRUNED") or not trial.values):
             left_out["that failed or did not finish"] += 1
@@ -119,10 +136,7 @@ def carry_over(old: Search, study: Study, space: Space, settings: Settings) -> C
         else:
             left_out[_reason(other, outside)] += 1
     proposals = _best_quarter(foreign, old, space)
-    carried = CarriedOver(tuple(trials), dict(left_out), proposals, tuple(sorted(task)), len(foreign))
-    if not any(trial.is_scored for trial in trials) and not proposals:
-        raise InputError(f"--warm-start {old.name}: {carried}")
-    return carried
+    return CarriedOver(tuple(trials), dict(left_out), proposals, tuple(sorted(task)), len(foreign))
 
 
 def _other_task(old: Search, space: Space, settings: Settings) -> list[str]:
@@ -148,9 +162,11 @@ def _is_of_task(name: str) -> bool:
 def _best_quarter(trials: Sequence[Trial], old: Search, space: Space) -> tuple[Mapping[str, Scalar], ...]:
     """Distinct settings of the best quarter of trials, best first, at most half of `startup_trials`."""
     ranked = sorted(trials, key=lambda trial: loss_of(trial.best(old.mode) or 0.0, old.mode))
-    distinct = {key_of(space, trial.params): trial.params for trial in reversed(ranked)}
+    distinct: dict[object, Mapping[str, Scalar]] = {}
+    for trial in ranked:
+        distinct.setdefault(key_of(space, trial.params), trial.params)
     n = min(math.ceil(len(ranked) / 4), max(1, space.search.startup_trials // 2))
-    return tuple(distinct[key] for key in list(reversed(distinct))[:n])
+    return tuple(distinct.values())[:n]
 
 
 def _compared() -> frozenset[str]:

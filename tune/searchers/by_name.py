@@ -196,7 +196,8 @@ def _all_complete(study: Study) -> Study:
     """The record for a searcher that learns from complete trials only."""
     sign = 1 if study.mode == "max" else -1
     scores = _scores(study)
-    dearest = max((trial for trial in study if trial.cost is not None), key=_cost, default=None)
+    costly = [trial for trial in (*study.carried, *study) if trial.cost is not None]
+    dearest = max(costly, key=_cost, default=None)
 
     def complete(trial: Trial) -> Trial:
         if trial.number not in scores:

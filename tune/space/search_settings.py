@@ -67,6 +67,9 @@ FOR_TWO_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
 }
 """Searchers and schedulers that take a second objective."""
 
+FOR_PBT = ("random", "quasi-random")
+"""Searchers that draw the trials of `pbt`, all at the start."""
+
 _IN_PAIRS = frozenset({"grace_pairs"})
 _IN_SECONDS = frozenset({"grace_seconds", "trial_seconds"})
 _WITHOUT_SECONDS = {
@@ -257,7 +260,7 @@ def contradictions(search: SearchSettings, dimensions: Mapping[str, Dimension]) 
         if search.scheduler == "freeze-thaw":
             problems.append(("scheduler", f"freeze-thaw {rule}"))
     if search.scheduler == "pbt":
-        if search.searcher not in ("random", "quasi-random"):
+        if search.searcher not in FOR_PBT:
             rule = "must be random or quasi-random with scheduler pbt, which draws all trials at the start"
             problems.append(("searcher", f"{rule}, got {search.searcher!r}"))
         if not any(isinstance(dimensions.get(name), FloatRange) for name in CHANGEABLE):

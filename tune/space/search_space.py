@@ -19,7 +19,15 @@ from tune.space import conditions as of_conditions
 from tune.space.conditions import Box, Condition
 from tune.space.dimensions import Dimension, Scalar, choices_of, contains, n_values, rule_of
 from tune.space.read_dimensions import read_dimensions
-from tune.space.search_settings import EARLY_ENDS, GRACES, NAMING_RULES, OFF, SearchSettings, contradictions
+from tune.space.search_settings import (
+    EARLY_ENDS,
+    FOR_PBT,
+    GRACES,
+    NAMING_RULES,
+    OFF,
+    SearchSettings,
+    contradictions,
+)
 
 _OPTIONS = {"seed": "--search-seed"}
 
@@ -89,7 +97,8 @@ class Space:
             if not changes.keys().isdisjoint(GRACES):
                 own |= dict.fromkeys(GRACES)
             if changes.get("scheduler") == "pbt":
-                own = {name: value for name, value in own.items() if name not in ("searcher", *EARLY_ENDS)}
+                replaced = EARLY_ENDS if own["searcher"] in FOR_PBT else ("searcher", *EARLY_ENDS)
+                own = {name: value for name, value in own.items() if name not in replaced}
             if changes.get("stop_gain") == OFF:
                 own["stop_chance"] = None
             kept = SearchSettings.model_validate(own | changes)
@@ -98,6 +107,10 @@ class Space:
             name = str(item["loc"][0])
             option_of = _OPTIONS.get(name, option(name))
             raise InputError(f"{option_of}: must be {_rule_text(item)}, got {item['input']!r}") from None
+        for name, owner in kept.unused().items():
+            if changes.get(name, OFF) not in (OFF, 0.0):
+                rule = f"must be left out, {owner} {getattr(kept, owner)} has no such setting"
+                raise InputError(f"{option(name)}: {rule}, got {changes[name]!r}")
         for name in kept.unused().keys() | (kept.of_other_resource() - changes.keys()):
             kept = kept.model_copy(update={name: SearchSettings.model_fields[name].default})
         is_automatic = self.is_automatic and NAMING_RULES.isdisjoint(changes)
@@ -176,8 +189,9 @@ def _read(tree: Mapping[str, Any], settings: Settings, source: str, path: Path |
     unread = set(rules) - set(dimensions)
     shape = Space(dimensions, conditions=conditions)
     first = _first(tree.get("first") or [], shape, unread, settings, source, problems)
-    search = _search(tree.get("search") or {}, source, problems)
-    is_automatic = NAMING_RULES.isdisjoint(tree.get("search") or ())
+    rules_of_search = tree.get("search") or {}
+    search = _search(rules_of_search, source, problems)
+    is_automatic = isinstance(rules_of_search, Mapping) and NAMING_RULES.isdisjoint(rules_of_search)
     problems += [
         (("search", name), f"{source}: search.{name}: {rule}")
         for name, rule in contradictions(search, dimensions)

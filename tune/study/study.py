@@ -181,14 +181,16 @@ class Study:
     def ranked(self) -> list[Trial]:
         """The trials with valid scores, best first.
 
-        Ties go to the higher cosine, as within a trial, then to the earlier trial.
+        Ties go to the higher cosine, as within a trial, then to a trial that reached its best without a
+        takeover, then to the earlier trial.
         """
         return sorted((trial for trial in self if trial.is_scored), key=self._place)
 
-    def _place(self, trial: Trial, value: float | None = None) -> tuple[float, float, int]:
+    def _place(self, trial: Trial, value: float | None = None) -> tuple[float, float, bool, int]:
         """Sort key of scored trials, best first; of their best report if no value is given."""
         value = (trial.best(self.mode) if value is None else value) or 0.0
-        return loss_of(value, self.mode), -trial.metrics.get(COSINE, 0.0), trial.number
+        cosine = trial.metrics.get(COSINE, 0.0)
+        return loss_of(value, self.mode), -cosine, trial.has_taken_best(self.mode), trial.number
 
     def leader(self) -> Trial | None:
         """The best trial so far, which all views name: ended, paused or running."""

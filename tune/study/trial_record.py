@@ -193,6 +193,10 @@ class Trial:
         best = self.best(mode)
         return min(pairs for pairs, value in self.values.items() if value == best)
 
+    def has_taken_best(self, mode: Mode) -> bool:
+        """Whether the best report came with a takeover: the trial's settings did not produce it."""
+        return bool(self.lineage) and self.best_pairs(mode) <= self.lineage[-1].pairs
+
     @property
     def lineage_in_words(self) -> str:
         """The takeovers as text, such as "as trial 3 from 4,096 pairs"."""
@@ -251,6 +255,9 @@ class Trial:
         self.verdict = ""
         if self.checkpoint_metrics:
             self.metrics = dict(self.checkpoint_metrics)
+        elif self.checkpoint is None and self.metrics:  # begins again; its student costs the same
+            costs = {name: value for name, value in self.metrics.items() if name.startswith(COST)}
+            self.metrics = {"pairs_seen": 0.0, **costs}
         elif self.metrics:
             self.metrics["pairs_seen"] = self.checkpoint_pairs
             if TRAINING_SECONDS in self.metrics:

@@ -189,6 +189,38 @@ def test_a_repeat_copies_the_proposals_of_a_warm_start(known: Search) -> None:
         assert (written.carried, written.proposals) == ((), (params,))
 
 
+@pytest.mark.parametrize(
+    ("changes", "n_carried", "n_proposed"),
+    [((), 6, 0), (("--threads", "2"), 6, 0), (("--epochs", "0.5"), 0, 0), (("--corpus", "b.tsv"), 0, 2)],
+)
+def test_a_repeat_keeps_the_carried_scores_that_still_apply(
+    known: Search,
+    capsys: pytest.CaptureFixture[str],
+    changes: tuple[str, ...],
+    n_carried: int,
+    n_proposed: int,
+) -> None:
+    study = Study(known.folder / STUDY_FILE, known.mode)
+    for number in range(6):
+        study.add(
+            {"learn_rate": 1e-3 * (number + 1), "batch_size": 64, "weight_decay": 0.2, "warmup_steps": 11}
+        )
+        study.report(number, {"pairs_seen": 100.0, known.objective: number / 10}, known.objective)
+        study.finish(number, "COMPLETE")
+    (known.folder / "config.yaml").write_text(known.settings.to_yaml())
+    (known.folder / "space.yaml").write_text(write_yaml(known.space.to_tree()))
+    words = ("--config", str(known.folder / "config.yaml"), "--space", str(known.folder / "space.yaml"))
+    asked(known, *words, "--warm-start", "old", "--name", "warm", "--gpus-per-trial", "0")
+    capsys.readouterr()
+    again = asked(known, "--repeat", "warm", "--name", "again", *changes)
+    written = Study.read(again.folder / STUDY_FILE) if (again.folder / STUDY_FILE).exists() else study
+    carried = 0 if written is study else len(written.carried)
+    proposed = 0 if written is study else len(written.proposals)
+    assert (carried, proposed) == (n_carried, n_proposed)
+    said = f"Of the trials that warm carried over: {n_carried} of 6 trials carry over"
+    assert (said in capsys.readouterr().err) == (n_carried < 6)
+
+
 def test_freeze_thaw_is_chosen_without_trusted_settings(
     known: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -188,6 +188,14 @@ def test_the_lowest_loss_is_proposed_first(settings: Settings) -> None:
     assert carried.proposals[0]["learn_rate"] == 1e-3
 
 
+def test_equal_settings_count_with_their_best_score(settings: Settings) -> None:
+    """As of an old search that varied a seed or a corpus."""
+    good, other = ({"learn_rate": rate, "pooling": "mean"} for rate in (1e-3, 2e-3))
+    old, study = searched(settings, SPACE, (good, 0.9), (other, 0.5), (good, 0.1), (other, 0.2))
+    new = settings.override({"architecture": "another"})
+    assert carry_over(old, study, from_tree({"space": SPACE}, new, "n"), new).proposals == (good,)
+
+
 def test_equal_settings_are_proposed_once(settings: Settings) -> None:
     params = {"learn_rate": 1e-3, "pooling": "mean"}
     old, study = searched(settings, SPACE, *[(params, value / 10) for value in range(8)])

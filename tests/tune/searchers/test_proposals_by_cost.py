@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,16 @@ def play(space: Space, study: Study, n_trials: int) -> Study:
 
 GP = pytest.param("gp", marks=pytest.mark.slow)
 """A proposal of the Gaussian process takes seconds."""
+
+
+@pytest.mark.slow
+def test_the_gaussian_process_takes_a_failed_first_trial_beside_carried_ones(settings: Settings) -> None:
+    space = a_space(settings, "gp")
+    old = play(space, Study(None, "max"), 6)
+    carried = [replace(trial, number=-1 - trial.number) for trial in old if trial.state == "COMPLETE"]
+    study = Study(None, "max", carried=carried)
+    study.finish(study.add(propose(space, study)).number, "FAIL", "diverged: loss is nan")
+    assert propose(space, study).keys() >= {"hidden_size", "learn_rate"}
 
 
 @pytest.mark.parametrize("searcher", [GP, *(n for n in FOR_TWO_OBJECTIVES["searcher"] if n != "gp")])

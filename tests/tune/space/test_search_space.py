@@ -280,6 +280,27 @@ def test_a_population_does_not_end_where_nothing_is_gained(settings):
     assert (search.stop_after_no_gain, search.stop_gain, search.stop_chance) == (None, None, None)
 
 
+def test_an_option_that_the_scheduler_does_not_use_is_refused(settings):
+    space = space_of(settings, learn_rate={"uniform": [0.1, 1]})
+    rule = r"^--confirm: must be left out, scheduler pbt has no such setting, got 0.5$"
+    with pytest.raises(InputError, match=rule):
+        space.searched_by(scheduler="pbt", confirm=0.5)
+    assert space.searched_by(scheduler="pbt", confirm="off").search.scheduler == "pbt"
+
+
+@pytest.mark.parametrize(("searcher", "drawn"), [("tpe", "random"), ("quasi-random", "quasi-random")])
+def test_the_option_pbt_keeps_a_searcher_that_it_can_use(settings, searcher, drawn):
+    space = space_of(settings, learn_rate={"uniform": [0.1, 1]}).searched_by(searcher=searcher)
+    assert space.searched_by(scheduler="pbt").search.searcher == drawn
+
+
+@pytest.mark.parametrize("search", [8, True, "x", [1]])
+def test_rules_of_the_search_that_are_no_mapping_are_refused(settings, search):
+    tree = {"space": {"learn_rate": {"uniform": [0.1, 1]}}, "search": search}
+    with pytest.raises(InputError, match=r"^x.yaml: search"):
+        from_tree(tree, settings, "x.yaml")
+
+
 @pytest.mark.parametrize(
     ("scheduler", "searcher"),
     [

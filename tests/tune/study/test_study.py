@@ -143,6 +143,34 @@ def test_a_trial_under_way_goes_back_to_its_checkpoint(tmp_path):
     assert trial.pairs_seen == 200
 
 
+def test_a_trial_without_a_checkpoint_begins_again():
+    study = Study(None, "max")
+    number = study.add({"learn_rate": 0.1}).number
+    study.report(number, {"pairs_seen": 100, "epoch": 0.5, "cost/mb": 3.0, "val": 0.4}, "val")
+    study.reset_to_checkpoints()
+    trial = study[number]
+    assert (trial.values, trial.pairs_seen, trial.cost) == ({}, 0, 3.0)
+    assert "epoch" not in trial.metrics
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_of_equal_trials_the_one_that_reached_the_value_itself_wins(mode):
+    """A takeover copies the donor's best value, which the new settings did not produce."""
+    study, sign = Study(None, mode), 1 if mode == "max" else -1
+    for number, value in ((0, 0.1), (1, 0.9)):
+        study.add({"learn_rate": 0.1 + number})
+        study.report(number, {"pairs_seen": 100, "val": sign * value}, "val")
+        study[number].enter_checkpoint("session-1/x")
+        study.finish(number, "PAUSED")
+    study.take_over(0, 1, {"learn_rate": 0.8})
+    for number in (0, 1):
+        study.resume(number)
+        study.report(number, {"pairs_seen": 200, "val": sign * 0.3}, "val")
+        study[number].enter_checkpoint("session-1/y")
+        study.finish(number, "COMPLETE")
+    assert study.winner() is study.leader() is study[1]
+
+
 def test_a_decided_trial_with_its_checkpoint_is_ended(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     reported(study, 0.1, 0.2)
