@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from tiny import write_picture
 from themo.errors import InputError
 from themo.files import locks
 from themo.image_search import building
+from themo.image_search import index as index_module
 from themo.image_search.index import ImageIndex
 from themo.image_search.pictures import find_pictures
 from themo.image_search.pieces import MappedVectors
@@ -416,6 +418,34 @@ def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(InputError, match=r"cache_dir .*cache: cannot write the index: "):
         update()
+
+
+@pytest.mark.parametrize("has_codes", [False, True])
+def test_a_whole_index_in_a_cache_that_cannot_be_written_is_searched(
+    update: Update, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_codes: bool
+) -> None:
+    """As on a read-only file system; root's permissions are not limited."""
+    before = update()
+    if not has_codes:
+        for codes in (tmp_path / "cache").glob("pictures-*.codes"):
+            shutil.rmtree(codes)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(index_module, "alone", refuse)
+    again = update(load=never)
+    assert (again.names, again.n_new) == (before.names, 0)
+    queries = before.vectors([0, 3])
+    best = [[[match.name for match in row] for row in index.search(queries, 5)] for index in (before, again)]
+    assert best[0] == best[1]
+    write_picture(folder / "new.jpg", np.random.default_rng(9))
+    with pytest.raises(InputError, match="cannot write the index: Read-only file system"):
+        update(load=never)
+    (folder / "new.jpg").unlink()
+    (folder / "00.jpg").unlink()
+    with pytest.raises(InputError, match="cannot write the index: Read-only file system"):
+        update(load=never)
 
 
 def test_a_file_in_place_of_the_index_is_named(update: Update, tmp_path: Path) -> None:

@@ -48,21 +48,18 @@ class Builder:
 
     def __init__(self, home: Path, folder: Path, found: frozenset[Stamp]) -> None:
         self.found = found
-        self.pieces: list[Piece] = []
-        """Pieces in the order of their names and creation."""
         self._home = home
         self._folder = folder
         self._known: set[Stamp] = set()
+        self.pieces: list[Piece]
+        """Pieces in the order of their names and creation."""
         self.unreadable: dict[str, str] = {}
         """Reasons by name; not stored, since the files may become readable."""
-        for path in sorted(home.glob("*.json")):
-            try:
-                piece = Piece.read(path)
-            except (OSError, ValueError):
-                console.print(f"{path} is damaged or of an older version; encoding its pictures again")
-                path.unlink()
-                continue
-            self.pieces.append(piece)
+        self.pieces, damaged = _read(home)
+        for path in damaged:
+            console.print(f"{path} is damaged or of an older version; encoding its pictures again")
+            path.unlink()
+        for piece in self.pieces:
             self._known.update(piece.stamps, piece.broken)
         whole = {piece.path.stem for piece in self.pieces}
         for path in home.iterdir():  # leftovers of a killed run
@@ -167,6 +164,30 @@ class _Part:
         self.digests.append(piece.digests[alive_n])
         self.stamps.extend(stamp for stamp, lives in zip(piece.stamps, alive_n, strict=True) if lives)
         self.broken |= {stamp: reason for stamp, reason in piece.broken.items() if stamp in found}
+
+
+def read_whole(home: Path, found: frozenset[Stamp]) -> list[Piece] | None:
+    """The pieces of an index of exactly these pictures, read without a lock; None: it needs an update.
+
+    Args:
+        home: Folder of the pieces.
+        found: Pictures now in their folder.
+    """
+    pieces, damaged = _read(home)
+    held = [stamp for piece in pieces for stamp in (*piece.stamps, *piece.broken)]
+    return pieces if not damaged and len(held) == len(found) and found.issuperset(held) else None
+
+
+def _read(home: Path) -> tuple[list[Piece], list[Path]]:
+    """The complete pieces of an index, and the files of damaged ones, in the order of their names."""
+    pieces: list[Piece] = []
+    damaged: list[Path] = []
+    for path in sorted(home.glob("*.json")):
+        try:
+            pieces.append(Piece.read(path))
+        except (OSError, ValueError):
+            damaged.append(path)
+    return pieces, damaged
 
 
 def _is_small(piece: Piece) -> bool:

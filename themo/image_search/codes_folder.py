@@ -61,6 +61,13 @@ def update_codes(home: Path, pieces: Sequence[Piece]) -> tuple[CodedPiece, ...]:
     return tuple(codes)
 
 
+def read_codes(home: Path, pieces: Sequence[Piece]) -> tuple[CodedPiece, ...]:
+    """Open the codes of an index's pieces without changing the disk; empty if any are missing."""
+    folder = home.with_name(f"{home.name}.codes")
+    codes = [_read(folder / f"{piece.sha256}.npy") for piece in pieces]
+    return tuple(code for code in codes if code is not None) if all(codes) else ()
+
+
 def _read(path: Path) -> CodedPiece | None:
     try:
         tree = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

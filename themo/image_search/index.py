@@ -11,6 +11,7 @@ Shape suffixes: Q queries, n pictures of a piece, N pictures in all, E dimension
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,18 +26,19 @@ import torch
 from themo.errors import InputError
 from themo.files.cache import digest
 from themo.files.locks import alone
-from themo.image_search.building import Builder
+from themo.image_search.building import Builder, read_whole
 from themo.image_search.codes import multiplies_bytes
-from themo.image_search.codes_folder import CodedPiece, update_codes
+from themo.image_search.codes_folder import CodedPiece, read_codes, update_codes
 from themo.image_search.matches import Match
 from themo.image_search.pictures import Stamp
-from themo.image_search.pieces import HeldVectors, MappedVectors, Vectors
+from themo.image_search.pieces import HeldVectors, MappedVectors, Piece, Vectors
 from themo.image_search.ranking import AllScores, BoundedScores, Ranking
 from themo.process.progress import waiting
 
 if TYPE_CHECKING:
     from themo.models.teacher import Teacher
 
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 _FORM = 4
 """Version of the index's format and of the decoding; a new number makes a new index."""
 
@@ -79,7 +81,8 @@ class ImageIndex:
     ) -> ImageIndex:
         """Update the index of a folder and open it.
 
-        An interruption keeps the computed vectors.
+        An interruption keeps the computed vectors. Where the cache cannot be written, an index that holds
+        exactly these pictures is opened as it is.
 
         Args:
             cache_dir: Folder of the cache.
@@ -89,38 +92,58 @@ class ImageIndex:
             load: Loads the `Teacher`; called only for new pictures.
 
         Raises:
-            InputError: The cache cannot be written.
+            InputError: The cache cannot be written, and the index needs an update.
         """
         place = os.fsencode(folder.resolve()).decode("utf-8", "backslashreplace")
         home = (
             cache_dir.absolute()
             / f"pictures-{digest({'form': _FORM, 'teacher': teacher_key, 'folder': place})}"
         )
+        pictures = frozenset(found)
         try:
             home.mkdir(parents=True, exist_ok=True)
             lock = cache_dir.absolute() / f".{home.name}.lock"
             with alone(lock, f"--images {folder}: another process is indexing it; waiting"):
                 with waiting("Opening the index"):
-                    builder = Builder(home, folder, frozenset(found))
+                    builder = Builder(home, folder, pictures)
                 n_new = builder.add_new(load)
                 builder.tidy()
-                pieces = tuple(MappedVectors(piece.path.with_suffix(".npy")) for piece in builder.pieces)
                 codes = update_codes(home, builder.pieces) if multiplies_bytes() else ()
+                return cls._of(home, builder.pieces, codes, builder.unreadable, n_new)
         except OSError as error:
+            pieces = read_whole(home, pictures) if error.errno in _NOT_WRITABLE else None
+            if pieces is not None:
+                return cls._of(home, pieces, read_codes(home, pieces) if multiplies_bytes() else (), {}, 0)
             place = f" ({error.filename})" if error.filename else ""
             raise InputError(
                 f"cache_dir {cache_dir}: cannot write the index: {error.strerror or error}{place}"
             ) from error
-        names = tuple(stamp.name for piece in builder.pieces for stamp in piece.stamps)
-        broken = {stamp.name: reason for piece in builder.pieces for stamp, reason in piece.broken.items()}
-        digests_N4 = np.concatenate(
-            [np.empty((0, 4), np.uint64), *(piece.digests for piece in builder.pieces)]
-        )
+
+    @classmethod
+    def _of(
+        cls,
+        home: Path,
+        pieces: Sequence[Piece],
+        codes: tuple[CodedPiece, ...],
+        unreadable: Mapping[str, str],
+        n_new: int,
+    ) -> ImageIndex:
+        names = tuple(stamp.name for piece in pieces for stamp in piece.stamps)
+        broken = {stamp.name: reason for piece in pieces for stamp, reason in piece.broken.items()}
+        digests_N4 = np.concatenate([np.empty((0, 4), np.uint64), *(piece.digests for piece in pieces)])
         _, file_of = _first_equals(digests_N4[:, :2])
         firsts, pixels_of = _first_equals(digests_N4[:, 2:])
-        every_broken = dict(sorted((broken | builder.unreadable).items()))
-        sha256s = tuple(piece.sha256 for piece in builder.pieces)
-        return cls(names, pieces, every_broken, n_new, file_of, firsts[pixels_of], codes, home, sha256s)
+        return cls(
+            names,
+            tuple(MappedVectors(piece.path.with_suffix(".npy")) for piece in pieces),
+            dict(sorted((broken | dict(unreadable)).items())),
+            n_new,
+            file_of,
+            firsts[pixels_of],
+            codes,
+            home,
+            tuple(piece.sha256 for piece in pieces),
+        )
 
     def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
         """Return the best matches of each query, the best first; equal pictures are ordered by name.
