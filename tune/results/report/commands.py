@@ -96,10 +96,11 @@ def front_rows(search: Search, study: Study, folder: Path) -> list[FrontRow]:
 def directory_of(folder: Path) -> Path:
     """The directory where the page's commands run: the current one, or else the one that holds the logs.
 
+    The current one is taken if it is the folder of logs or above it.
     All paths are relative to it: others read the page in MLflow, on other machines.
     """
-    folder, here = folder.absolute(), Path.cwd()
-    return here if folder.is_relative_to(here) else folder.parents[2]
+    logs, here = folder.absolute().parents[1], Path.cwd()
+    return here if logs.is_relative_to(here) else logs.parent
 
 
 def _shown(path: Path, base: Path) -> str:

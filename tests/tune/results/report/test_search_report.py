@@ -342,6 +342,19 @@ def test_paths_are_shown_as_they_are_typed_here(
     assert "python -m themo train --config logs/tune/mine/best.yaml" in text_of(write_report(*finished))
 
 
+@pytest.mark.parametrize("below", [".", "tune", "tune/mine"])
+def test_report_from_inside_the_logs_shows_paths_from_outside(
+    finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    _, folder = finished
+    monkeypatch.chdir(tmp_path / "logs" / below)
+    assert main(["report", os.path.relpath(folder)]) == 0
+    text = text_of(folder / "report.html")
+    base = "" if below == "." else "logs/"
+    assert f"python -m themo train --config {base}tune/mine/best.yaml" in text
+    assert f"python -m themo tune --repeat mine --logs-dir {base.rstrip('/') or '.'}" in text
+
+
 def test_the_commands_of_a_moved_search_are_of_where_it_lies(
     finished: tuple[Search, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
