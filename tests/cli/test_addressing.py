@@ -83,6 +83,20 @@ def test_a_folder_of_the_same_name_goes_before_the_search(
     assert find_run(Path("mine"), logs) == Path("mine")
 
 
+@pytest.mark.parametrize("command", [["status"], ["report"], ["why"]])
+def test_a_name_too_long_for_a_folder_is_refused(logs: Path, command: list[str], capsys: Capture) -> None:
+    trial = ["0"] if command == ["why"] else []
+    assert main([*command, "a" * 300, *trial, "--logs-dir", str(logs)]) == 2
+    expected = f"Error: {command[0]} NAME must have at most 255 characters, got 300\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("given", ["a" * 300, f"{'a' * 300}/x", f"x/{'a' * 300}"])
+def test_a_path_too_long_for_a_file_is_absent(find: Find, given: str) -> None:
+    with pytest.raises(InputError, match=r": must be a version directory, but does not exist"):
+        find(given)
+
+
 def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Path) -> None:
     with pytest.raises(InputError, match=r"^nosuch/x: must be a version directory, but does not exist$"):
         find("nosuch/x")

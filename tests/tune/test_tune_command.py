@@ -65,6 +65,8 @@ MAY_BE_GIVEN = (
             "--warm-start: there is no search at .*/tune/none: search.yaml is missing",
         ),
         (["--resume", "../x"], "--resume must be letters, digits, .*, got '../x'"),
+        (["--resume", "a" * 300], "--resume must have at most 255 characters, got 300$"),
+        (["--warm-start", "a" * 300], "--warm-start must have at most 255 characters, got 300$"),
         (["--name", ""], "--name must be letters, digits, '.', '_' and '-', got ''$"),
         (
             ["--resume", "/logs/tune/old"],

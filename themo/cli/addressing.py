@@ -6,6 +6,7 @@ three need a version, which is the best one of a search. The last two take eithe
 
 from __future__ import annotations
 
+import errno
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -57,12 +58,22 @@ def given_run(options: Namespace) -> Path | None:
 
 def is_version(folder: Path) -> bool:
     """Whether a folder is a version directory."""
-    return (folder / _VERSION_FILE).is_file()
+    return _is(Path.is_file, folder / _VERSION_FILE)
 
 
 def is_search(folder: Path) -> bool:
     """Whether a folder is a search directory."""
-    return (folder / _SEARCH_FILE).is_file()
+    return _is(Path.is_file, folder / _SEARCH_FILE)
+
+
+def _is(check: Callable[[Path], bool], path: Path) -> bool:
+    """Whether a check of `Path` holds; False for a name that is too long for any file."""
+    try:
+        return check(path)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def find_run(given: Path, logs_dir: Path) -> Path:
@@ -96,7 +107,7 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
         return found
     if is_search(found):
         return found.resolve()
-    if len(given.parts) > 1 and given.parent.is_dir():
+    if len(given.parts) > 1 and _is(Path.is_dir, given.parent):
         runs = [path.name for path in sorted(given.parent.iterdir()) if is_version(path) or is_search(path)]
         there_are = f"; known runs: {', '.join(runs[:_N_NAMED])}" if runs else ""
         raise InputError(f"{given}: is neither a version nor a search{there_are}")
@@ -108,6 +119,8 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
 
 def _named_versions(folder: Path) -> str:
     """Return "; its versions: PATH, ..." of an experiment's folder, newest first, or an empty string."""
+    if not _is(Path.is_dir, folder):
+        return ""
     versions = [path for path in folder.glob("version_*") if is_version(path)]
     versions.sort(key=lambda path: (len(path.name), path.name), reverse=True)
     return f"; its versions: {', '.join(map(str, versions[:_N_NAMED]))}" if versions else ""
@@ -174,11 +187,12 @@ def find_version(
         console.print(f"Version: {found / _BEST}, the best of this search")
         return found / _BEST
     hint = ""
-    if not given.exists() and len(given.parts) == 1:
+    exists = _is(Path.exists, given)
+    if not exists and len(given.parts) == 1:
         names = [folder.parent.name for folder in logs_dir.glob(f"tune/*/{_SEARCH_FILE}")]
         hint = f", and {logs_dir / 'tune'} has no search of this name{did_you_mean(given.name, names)}"
         hint += _named_versions(logs_dir / given)
-    fault = f"has no {_VERSION_FILE}" if given.exists() else "does not exist"
+    fault = f"has no {_VERSION_FILE}" if exists else "does not exist"
     raise InputError(f"{given}: must be a version directory, but {fault}{hint}")
 
 

@@ -245,7 +245,8 @@ def _between_0_and(end: float, text: str, rule: str) -> float:
     return value
 
 
-_TIME = re.compile(r"(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+_TIME = re.compile(r"(?=.)(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?")
+"""Nine digits of a second are 31 years."""
 
 
 def seconds(text: str) -> float:

@@ -30,6 +30,8 @@ FAILURES_FOLDER = "failures"
 """Folder of the tracebacks of failed trials, one file a trial."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MOST_LETTERS = 255
+"""Longest name of a folder on common file systems, in bytes."""
 _HALF_MADE = re.compile(rf"{re.escape(LOCK_FILE)}|\.?({SEARCH_FILE}|{STUDY_FILE})(\.\d+\.tmp)?")
 """Files of a directory whose ``search.yaml`` was never written."""
 
@@ -121,6 +123,8 @@ def search_folder(name: str, settings: Settings, asked_by: str = "--name") -> Pa
     Raises:
         InputError: The name is not a valid directory name.
     """
+    if len(name) > _MOST_LETTERS:
+        raise InputError(f"{asked_by} must have at most {_MOST_LETTERS} characters, got {len(name)}")
     if not _NAME.fullmatch(name):
         last = Path(name).name
         hint = f": give only the last part of the path, {last}" if _NAME.fullmatch(last) else ""

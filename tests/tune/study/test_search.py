@@ -34,6 +34,11 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
         a_search(tmp_path, name, Resources())
 
 
+def test_a_name_too_long_for_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^--name must have at most 255 characters, got 256$"):
+        a_search(tmp_path, "a" * 256, Resources())
+
+
 def test_there_must_be_something_to_resume(tmp_path):
     with pytest.raises(
         InputError, match=r"--resume: there is no search at .*nothing: search.yaml is missing"
