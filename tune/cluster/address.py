@@ -70,6 +70,8 @@ def _reach(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdigit():
         raise InputError(f"--address (or RAY_ADDRESS) must be HOST:PORT, auto or local, got {address!r}")
+    if host.startswith("[") and host.endswith("]"):  # IPv6: brackets are part of the address, not of the host
+        host = host[1:-1]
     reached: Future[None] = Future()
 
     def connect() -> None:

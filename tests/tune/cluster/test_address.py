@@ -35,6 +35,19 @@ def test_an_address_where_nobody_listens() -> None:
         assert refusal(address) == f"--address: no Ray cluster answers at {address}: Connection refused"
 
 
+def test_ipv6_address_in_brackets_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(module, "_refuse_stranger", asked.append)
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    with listener:
+        address = f"[::1]:{listener.getsockname()[1]}"
+        refuse_unreachable(address)
+    assert asked == [address]
+
+
 @pytest.mark.parametrize("address", [None, "local"])
 def test_a_cluster_to_be_started_is_not_looked_for(address: str | None) -> None:
     refuse_unreachable(address)
