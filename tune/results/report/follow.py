@@ -129,6 +129,12 @@ def server_of(folder: Path, port: int) -> ThreadingHTTPServer:
         raise InputError(f"--port: must be a free port of {HOST} (0: any), {reason}, got {port}") from None
 
 
+def accepted_hosts(port: int) -> set[str]:
+    """The values of the ``Host`` header that a server on a port accepts; browsers leave out port 80."""
+    names = (HOST, "localhost")
+    return {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
+
+
 class _Answer(BaseHTTPRequestHandler):
     """Answers to the page's browser: the page, its news, its new content."""
 
@@ -139,7 +145,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a request; a page of another host's name may not read it (DNS rebinding)."""
-        if self.headers.get("Host") not in {f"{name}:{self._port}" for name in (HOST, "localhost")}:
+        if self.headers.get("Host") not in accepted_hosts(self._port):
             self._send(403, "text/plain", f"This server answers to {HOST}:{self._port} only.\n")
         elif self.path == "/":
             self._send(200, "text/html", self._follower.page())

@@ -23,7 +23,7 @@ from recorded_search import add_trial, leave_best, record, searched_by
 from themo.cli.main import main
 from themo.errors import InputError
 from themo.files.locks import try_lock
-from tune.results.report.follow import Follower, server_of
+from tune.results.report.follow import Follower, accepted_hosts, server_of
 from tune.study.naming import LOCK_FILE
 from tune.study.search import Search
 
@@ -96,6 +96,12 @@ def test_another_hosts_pages_cannot_read_it(searched: tuple[Search, Path]) -> No
         with pytest.raises(urllib.error.HTTPError, match="403"):
             get(address + "state", host="example.org")
         assert json.loads(get(address + "state", host=address[7:-1].replace("127.0.0.1", "localhost")))
+
+
+def test_port_80_accepts_hosts_without_a_port() -> None:
+    hosts = {"127.0.0.1:80", "localhost:80", "127.0.0.1", "localhost"}
+    assert accepted_hosts(80) == hosts
+    assert accepted_hosts(8600) == {"127.0.0.1:8600", "localhost:8600"}
 
 
 def test_until_the_first_score_the_page_says_so(tmp_path: Path) -> None:
