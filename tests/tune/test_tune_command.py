@@ -28,9 +28,10 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.confirmation.plan import Unconfirmed
 from tune.driver.conclusion import Conclusion, _registered, _tested
+from tune.driver.outcome import TimeIsUpError
 from tune.results.best_trials import SearchResult
 from tune.study.naming import STUDY_FILE
-from tune.study.search import Search, alone
+from tune.study.search import Search, alone, read_search
 from tune.study.study import Study
 
 
@@ -232,6 +233,20 @@ def test_too_many_gpus_are_refused_early_and_free_the_name(
     *_, line = capsys.readouterr().err.splitlines()
     assert line.startswith("Error: --gpus-per-trial must be at most 0, ")
     assert not (tmp_path / "tune" / "big").exists()
+
+
+def test_a_new_search_whose_time_is_up_can_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_search(search: Search, *_: object, **__: object) -> None:
+        Study(search.folder / STUDY_FILE, search.mode).save()
+        raise TimeIsUpError("--time-budget: time is up: continue with --resume new")
+
+    monkeypatch.setattr("tune.driver.session.run_search", run_search)
+    words = ["tune", "--name", "new", "--time-budget", "1s", "--logs-dir", str(tmp_path), "--device", "cpu"]
+    assert main(words) == 2
+    assert "Error: --time-budget: time is up: continue with --resume new\n" in capsys.readouterr().err
+    assert read_search(tmp_path / "tune" / "new").name == "new"
 
 
 def test_an_unwritable_storage_is_refused_and_frees_the_name(

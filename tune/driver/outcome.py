@@ -21,6 +21,10 @@ from tune.study.work_time import busy_share, session_seconds
 _TOP = 5
 
 
+class TimeIsUpError(InputError):
+    """A session's time budget ended before any trial reached a checkpoint; the search can be resumed."""
+
+
 def finish(state: SessionState, slots: int) -> SearchResult:
     """Write the results of a session without running trials.
 
@@ -29,7 +33,7 @@ def finish(state: SessionState, slots: int) -> SearchResult:
         slots: Largest number of slots of any session.
 
     Raises:
-        InputError: No trial reached a checkpoint within the time budget.
+        TimeIsUpError: No trial reached a checkpoint within the time budget.
         RuntimeError: All trials failed.
     """
     search, study = state.search, state.study
@@ -77,7 +81,7 @@ def _refuse_no_winner(study: Study, name: str, *, is_done: bool) -> NoReturn:
     ended = "no trial reached its first checkpoint in time"
     if n_failed:
         ended += f", {n_failed} failed ({reason})"
-    raise InputError(f"--time-budget: {ended}: continue with --resume {name}")
+    raise TimeIsUpError(f"--time-budget: {ended}: continue with --resume {name}")
 
 
 def write_winner(state: SessionState) -> None:

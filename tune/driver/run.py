@@ -59,7 +59,7 @@ class OpenSearch:
     def run(self) -> SearchResult:
         """Run the remaining trials, and write the results.
 
-        A new search that fails before its first trial is removed.
+        A new search that fails before its first trial is removed, unless only its time was up.
 
         Raises:
             InputError, KeyboardInterrupt, RuntimeError: As in `tune.driver.session.run_search`.
@@ -68,6 +68,7 @@ class OpenSearch:
             from themo.data.preparation import prepare_data
             from themo.data.test_files import fetch_captions
             from tune.cluster.connection import ClusterError
+            from tune.driver.outcome import TimeIsUpError
             from tune.driver.range_ends import refuse_unfit_ends
             from tune.driver.rungs_in_pairs import idle_rungs
             from tune.driver.session import run_search
@@ -121,8 +122,8 @@ class OpenSearch:
                 on_begin=print_resume_command,
                 on_data=print_idle_rungs,
             )
-        except InputError:
-            if self.options.resume is None:
+        except InputError as error:
+            if self.options.resume is None and not isinstance(error, TimeIsUpError):
                 discard_untried(search)
             raise
         except ClusterError as error:

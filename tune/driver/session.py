@@ -65,8 +65,9 @@ def run_search(
         data_for: Returns the training data of settings. Called for each combination of searched data
             settings, after the cluster and the storage have been checked and before any trial starts.
         train: The training function of a trial; a module-level function, so that workers can import it.
-        time_budget: Seconds after which the session ends, also during the confirmation; running trials keep
-            their last checkpoint, from which a resumed search continues them.
+        time_budget: Seconds, from the call on, after which the session ends, also during the confirmation;
+            running trials keep their last checkpoint, from which a resumed search continues them. The
+            preparation of data is not interrupted; if it takes all the time, no trial starts.
         measure: Returns, on a worker, the peak share of a GPU's memory that its trial used.
         on_begin: Called after cluster and storage have been checked, before data is prepared.
         on_data: Called before the first trial of the session.
@@ -78,15 +79,17 @@ def run_search(
         InputError: The cluster is too small (a resumed search waits for its cluster first), the MLflow server
             is unreachable or not the search's, another process runs this search, a machine does not share
             the storage, checkpoints are missing, the data is invalid or not the search's, trials require GPUs
-            and get none, or no trial reached a checkpoint within the time budget.
+            and get none.
+        TimeIsUpError: No trial reached a checkpoint within the time budget; the search can be resumed.
         KeyboardInterrupt: Interrupted; the search can be resumed.
         ClusterError: Ray failed, or too many trials in a row; the search can be resumed.
         RuntimeError: All trials failed.
     """
+    budget = TimeBudget(math.inf if time_budget is None else time_budget)
     with alone(search.folder):  # until the results are written too
         refuse_another_place(search.folder, search.settings.paths.experiment)
         state = SessionState.of(search)
-        slots = _run(state, data_for, train, time_budget, measure, on_begin, on_data)
+        slots = _run(state, data_for, train, budget, measure, on_begin, on_data)
         return state.patience(lambda: finish(state, slots))
 
 
@@ -94,7 +97,7 @@ def _run(
     state: SessionState,
     data_for: Callable[[Settings], TrainingData],
     train: Train,
-    time_budget: float | None,
+    budget: TimeBudget,
     measure: Callable[[], float | None],
     on_begin: Callable[[], None],
     on_data: OnData,
@@ -118,7 +121,7 @@ def _run(
         if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
             return most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
-        slots = _slots(state, cluster, time_budget)
+        slots = _slots(state, cluster, budget)
         _refuse_unfit(state, cluster)
         on_begin()
         console.print(with_command("Runs in MLflow: ", ui_command(uri), console), soft_wrap=True)
@@ -132,8 +135,7 @@ def _run(
         state = replace(state, search=search)
         work = work_of_search(state, data, train, measure)
         reports = partial(MlflowRuns, log=ReportLog(folder, patience), tracking=tracking)
-        budget = TimeBudget(math.inf if time_budget is None else time_budget)
-        if not is_whole(study, search.space):
+        if not (is_whole(study, search.space) or budget.stop_all()):
             loop = Loop(state)
             loop.run(trials_of(state, loop.session, slots, reports), work, slots, budget)
         _confirm(state, reports, work, slots, budget)
@@ -178,12 +180,12 @@ def _confirm(
         raise
 
 
-def _slots(state: SessionState, cluster: Cluster, time_budget: float | None) -> Slots:
+def _slots(state: SessionState, cluster: Cluster, budget: TimeBudget) -> Slots:
     """The number of trials that the cluster can run at once.
 
-    A resumed search on an existing cluster waits, at most for its time budget, until the cluster can run one
-    trial: after a restart the head node returns before its workers. A cluster started here gets no more
-    machines, so there is no wait.
+    A resumed search on an existing cluster waits, at most for the rest of its time budget, until the cluster
+    can run one trial: after a restart the head node returns before its workers. A cluster started here gets
+    no more machines, so there is no wait.
 
     Raises:
         InputError: The cluster cannot run one trial.
@@ -194,8 +196,7 @@ def _slots(state: SessionState, cluster: Cluster, time_budget: float | None) -> 
     if waits and search.settings.training.device == "cuda" and resources.gpus_per_trial is None:
         resources = replace(resources, gpus_per_trial=1.0)  # a machine without GPUs may return before others
     share = partial(share_by_memory, study) if resources.by_memory else None
-    patience = math.inf if time_budget is None else time_budget
-    return Slots(resources, cluster, share, wait=patience if waits else 0.0)
+    return Slots(resources, cluster, share, wait=budget.left() if waits else 0.0)
 
 
 def _refuse_unfit(state: SessionState, cluster: Cluster) -> None:

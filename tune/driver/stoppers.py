@@ -30,9 +30,13 @@ class TimeBudget(Stopper):  # type: ignore[misc]  # Ray has no types
         """False: no single trial is stopped."""
         return False
 
+    def left(self) -> float:
+        """Seconds left, at least 0."""
+        return max(0.0, self._end - time.monotonic())
+
     def stop_all(self) -> bool:
         """Whether the time is up."""
-        self.is_over = self.is_over or time.monotonic() >= self._end
+        self.is_over = self.is_over or self.left() == 0
         return self.is_over
 
 

@@ -154,7 +154,8 @@ def tune(
             None: as the space says.
         trial_seconds: Seconds of training of a whole trial, or a time such as ``"10m"``, with resource
             ``"seconds"``. None: as the space says.
-        time_budget: Seconds, or a time such as ``"2h30m"``, after which the search stops. None: no limit.
+        time_budget: Seconds, or a time such as ``"2h30m"``, after which the search stops. It includes the
+            preparation of data. None: no limit.
         stop_after_no_gain: Trials without improvement after which the search stops, or ``"off"``. None: as
             the space says.
         stop_gain: Gain in the objective's unit: the search stops once the remaining trials gain more with a

@@ -38,7 +38,7 @@ from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver import outcome, session
 from tune.driver.checkpoints import checkpoints_to_keep
-from tune.driver.outcome import finish
+from tune.driver.outcome import TimeIsUpError, finish
 from tune.driver.session import run_search
 from tune.driver.session_state import SessionState
 from tune.results.best_trials import SearchResult
@@ -106,6 +106,54 @@ def test_a_resumed_search_waits_for_the_machines_of_its_cluster(
     with pytest.raises(RoomError) if len(machines) > 1 else refusal:
         run_search(search, _unasked, train)
     assert next(back, None) is None
+
+
+def test_preparation_counts_in_the_time_budget(tmp_path, monkeypatch):
+    now = 100.0
+    cluster = argparse.Namespace(machines=lambda: {"here": {"CPU": 4.0}}, dashboard=None)
+
+    def prepare(settings: Settings) -> TrainingData:
+        nonlocal now
+        now += 61.0
+        return no_data(settings)
+
+    monkeypatch.setattr("tune.driver.stoppers.time", argparse.Namespace(monotonic=lambda: now))
+    tracking = argparse.Namespace(experiment_id="1")
+    monkeypatch.setattr(session, "Tracking", lambda *_, **__: nullcontext(tracking))
+    monkeypatch.setattr(session, "connect", lambda *_: nullcontext(cluster))
+    monkeypatch.setattr(session, "Loop", None)  # no trial may start
+    search = a_search(tmp_path, "mine", Resources())
+    with pytest.raises(TimeIsUpError, match=r"first checkpoint in time: .* --resume mine$"):
+        run_search(search, prepare, train, time_budget=60.0)
+    assert now == 161.0
+    assert len(Study.reopen(search.folder / "study.json")) == 0
+
+
+def test_a_wait_for_machines_takes_the_rest_of_the_budget(tmp_path, monkeypatch):
+    now, waits = 100.0, []
+
+    class WaitError(Exception):
+        pass
+
+    def connect(*_: object) -> object:
+        nonlocal now
+        now += 20.0
+        return nullcontext(None)
+
+    def slots(*_: object, wait: float) -> None:
+        waits.append(wait)
+        raise WaitError
+
+    monkeypatch.setattr("tune.driver.stoppers.time", argparse.Namespace(monotonic=lambda: now))
+    tracking = argparse.Namespace(experiment_id="1")
+    monkeypatch.setattr(session, "Tracking", lambda *_, **__: nullcontext(tracking))
+    monkeypatch.setattr(session, "connect", connect)
+    monkeypatch.setattr(session, "Slots", slots)
+    search = a_search(tmp_path, "mine", Resources(address="head:6379"))
+    Study(search.folder / "study.json", search.mode).add({"learn_rate": 1e-3})
+    with pytest.raises(WaitError):
+        run_search(search, _unasked, train, time_budget=60.0)
+    assert waits == [40.0]
 
 
 @pytest.mark.slow

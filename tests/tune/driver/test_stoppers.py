@@ -94,10 +94,12 @@ def test_a_time_budget_knows_that_it_ended_the_session(monkeypatch: pytest.Monke
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     budget, endless = TimeBudget(10.0), TimeBudget(math.inf)
+    assert (budget.left(), endless.left()) == (10.0, math.inf)
     now = 109.0
     assert not budget.stop_all()
     now = 111.0
     assert not budget.is_over, "nobody was stopped by it yet"
     assert budget.stop_all()
     assert budget.is_over
+    assert budget.left() == 0.0
     assert not endless.stop_all()

@@ -83,7 +83,8 @@ def add_options(parser: Parser) -> None:
         "--time-budget",
         type=seconds,
         metavar="TIME",
-        help="time after which the search stops (90m, 2h30m); --resume continues it (no limit)",
+        help="time, with the preparation of data, after which the search stops (90m, 2h30m); --resume "
+        "continues it (no limit)",
     )
     add(
         "--stop-after-no-gain",
