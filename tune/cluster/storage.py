@@ -25,6 +25,9 @@ TRIAL_PREFIX = "trial-"
 _CHECKPOINT_PARTS = (SESSION_PREFIX, TRIAL_PREFIX, "checkpoint_")
 _CHECKPOINT_DEPTH = len(_CHECKPOINT_PARTS)
 
+_UNREACHABLE = ("AWS Error NETWORK_CONNECTION", "AWS Error REQUEST_TIMEOUT", "AWS Error SERVICE_UNAVAILABLE")
+"""Parts of Arrow's messages, which have no error number (`S3ErrorToString` in Arrow's ``s3_internal.h``)."""
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -37,11 +40,16 @@ class Storage:
     place: str
 
     @classmethod
-    def named(cls, place: str) -> Storage:
+    def named(cls, place: str, *, waits: bool = False) -> Storage:
         """The storage that a user named; a relative folder lies below the working directory.
 
+        Args:
+            place: A folder or a URI.
+            waits: Whether to wait, with a warning, while the storage is unreachable.
+
         Raises:
-            InputError: The name is neither a folder nor a URI that Arrow knows, or the URI holds keys.
+            InputError: The name is neither a folder nor a URI that Arrow knows, the URI holds keys, or the
+                storage is unreachable and this does not wait.
         """
         if "://" in place and urlsplit(place).netloc.rpartition("@")[0] not in ("", "anonymous"):
             raise InputError(
@@ -53,8 +61,12 @@ class Storage:
             raise InputError(f"--storage-path must name a bucket, as in s3://BUCKET/FOLDER, got {place!r}")
         storage = cls(place if "://" in place else str(Path(place).resolve()))
         try:
+            if waits:
+                storage.retry_until_reachable(lambda: storage.filesystem)
             storage.filesystem  # noqa: B018 -- created at first access
         except (ValueError, OSError) as error:
+            if is_unreachable(error):
+                raise InputError(f"--storage-path {place}: is unreachable: {reason_of(error)}") from None
             raise InputError(
                 f"--storage-path must be a folder or a URI such as s3://BUCKET/FOLDER, got {place!r}: "
                 f"{reason_of(error)}"
@@ -70,7 +82,7 @@ class Storage:
 
     @cached_property
     def filesystem(self) -> fs.FileSystem:
-        """Arrow's file system."""
+        """Arrow's file system; its first use looks up the region of an ``s3://`` bucket on the network."""
         return self._resolved[0]
 
     @cached_property
@@ -117,7 +129,15 @@ class Storage:
         Raises:
             OSError: The work fails although the storage answers and has space.
         """
-        return wait_for_storage(work, lambda: answers(self.filesystem, self.root), warn_of_waiting)
+        return wait_for_storage(work, self.is_reachable, warn_of_waiting)
+
+    def is_reachable(self) -> bool:
+        """Whether the storage is reachable now."""
+        try:
+            filesystem, root = self._resolved
+        except OSError as error:
+            return not is_unreachable(error)
+        return answers(filesystem, root)
 
     def sync(self, path: str) -> None:
         """Flush a folder of a local storage to the disk, since Arrow only copies into the page cache.
@@ -168,6 +188,11 @@ class Storage:
         return [(info, info.path.removeprefix(f"{path}/").split("/")) for info in found]
 
 
+def is_unreachable(error: Exception) -> bool:
+    """Whether an error of Arrow means that a storage is unreachable."""
+    return isinstance(error, OSError) and any(name in str(error) for name in _UNREACHABLE)
+
+
 def answers(filesystem: fs.FileSystem, path: str) -> bool:
     """Whether a storage is reachable now."""
     try:
@@ -194,6 +219,8 @@ def wait_for_storage(work: Callable[[], T], is_there: Callable[[], bool], waits:
             return None
         if is_full(error):
             return f"space on a full disk: {reason_of(error)}"
-        return None if is_there() else f"the storage: {reason_of(error)}"
+        if not is_unreachable(error) and is_there():
+            return None
+        return f"the storage: {reason_of(error)}"
 
     return retry(work, reason_to_wait, waits)

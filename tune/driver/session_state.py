@@ -41,12 +41,14 @@ class SessionState:
 
 
 def storage_of(search: Search) -> Storage:
-    """The storage of a search's checkpoints: its directory, or its own folder below `storage` if that is set.
+    """The storage of a search's checkpoints: its directory, or its own folder below `storage_path` if set.
+
+    Waits, with a warning, while the storage is unreachable.
 
     Raises:
-        InputError: `storage` is neither a folder nor a URI.
+        InputError: `storage_path` is neither a folder nor a URI.
     """
     path = search.resources.storage_path
     if path is None:
         return Storage(str(search.folder / TRIALS_FOLDER))
-    return Storage.named(path) / f"{search.name}-{search.uid}"
+    return Storage.named(path, waits=True) / f"{search.name}-{search.uid}"

@@ -77,7 +77,7 @@ def run(config: dict[str, Any], *, work: Work, uid: str, workers: int, cpus: flo
             train_loop_config={
                 "config": config,
                 "work": work,
-                "newest": newest_checkpoint(config["checkpoint"], work.storage),
+                "newest": newest_checkpoint(config, work, report_to_tune),
                 "mailbox": mailbox,
             },
             torch_config=_Torch(),

@@ -22,7 +22,7 @@ def run(config: dict[str, Any], *, work: Work) -> None:
     with uncollected():
         from tune.worker.trial import newest_checkpoint, run_trial
 
-    run_trial(config, work, newest_checkpoint(config["checkpoint"], work.storage), report_to_tune)
+    run_trial(config, work, newest_checkpoint(config, work, report_to_tune), report_to_tune)
 
 
 def train(

@@ -14,7 +14,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.fs
 import torch
 from ray import tune as ray_tune
 
@@ -26,7 +25,7 @@ from themo.process.garbage import freeze
 from themo.training.distributed import PeerLostError
 from tune.cluster.own_device import DeviceError, own_device
 from tune.cluster.sharing import refuse_unsigned
-from tune.cluster.storage import Storage, answers, wait_for_storage
+from tune.cluster.storage import Storage, wait_for_storage
 from tune.schedulers.rules import scheduler_of
 from tune.study.front import cost_metric
 from tune.study.trial_record import DIVERGED
@@ -144,7 +143,7 @@ def _fetched(
         return data, Path(
             wait_for_storage(
                 lambda: stack.enter_context(newest.as_directory()),
-                lambda: answers(storage.filesystem, storage.root),
+                storage.is_reachable,
                 waits,
             )
         )
@@ -152,12 +151,22 @@ def _fetched(
         raise StorageError(f"data or checkpoint cannot be fetched: {reason_of(error)}") from error
 
 
-def newest_checkpoint(checkpoint: str | None, storage: str) -> ray_tune.Checkpoint | None:
-    """The checkpoint to resume a trial from; None: a new start. To Ray a retried trial is a new one."""
-    if checkpoint is None:
+def newest_checkpoint(config: dict[str, Any], work: Work, send: Send) -> ray_tune.Checkpoint | None:
+    """The checkpoint to resume a trial from; None: a new start. To Ray a retried trial is a new one.
+
+    Waits while the storage is unreachable, which Arrow may ask for a bucket's region.
+
+    Args:
+        config: The trial.
+        work: Inputs shared by all trials.
+        send: Sends the reason of the wait to the driver.
+    """
+    if config["checkpoint"] is None:
         return None
-    filesystem, root = pyarrow.fs.FileSystem.from_uri(storage)
-    return ray_tune.Checkpoint(f"{root}/{checkpoint}", filesystem)
+    storage = Storage(work.storage)
+    waiting = Reporter(config["number"], scheduler_of(work.search), lambda: None, 0.0, send)
+    filesystem = wait_for_storage(lambda: storage.filesystem, storage.is_reachable, waiting.wait)
+    return ray_tune.Checkpoint(f"{storage.root}/{config['checkpoint']}", filesystem)
 
 
 def _drop_report(report: Report) -> None:

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from away_storage import AWAY, fail_from_uri
 from pyarrow import fs
 
 from themo.errors import InputError
@@ -112,6 +113,35 @@ def test_waits_for_an_absent_storage_not_a_refusing_one(
     tries = iter([OSError("forbidden")])
     with pytest.raises(OSError, match="forbidden"):
         wait_for_storage(work, lambda: True, told.append)
+
+
+def test_creating_a_file_system_waits_for_the_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.001)
+    n_asked = fail_from_uri(monkeypatch, [OSError(AWAY)] * 2)
+    assert Storage.named(str(tmp_path), waits=True).root == str(tmp_path)
+    assert len(n_asked) == 3
+    assert capsys.readouterr().err == f"Warning: waiting for the storage: {AWAY}\n"
+
+
+def test_a_new_search_refuses_an_unreachable_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_from_uri(monkeypatch, [OSError(AWAY)])
+    with pytest.raises(InputError) as caught:
+        Storage.named("s3://ours/x")
+    assert str(caught.value) == f"--storage-path s3://ours/x: is unreachable: {AWAY}"
+
+
+@pytest.mark.parametrize("error", [OSError("Bucket 'ours' not found"), ValueError("no such scheme")])
+def test_a_faulty_uri_is_refused_without_a_wait(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    fail_from_uri(monkeypatch, [error] * 2)
+    with pytest.raises(InputError, match=rf"must be a folder or a URI .*, got 's3://ours/x': {error}"):
+        Storage.named("s3://ours/x", waits=True)
+
+
+def test_whether_a_storage_can_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fail_from_uri(monkeypatch, [OSError(AWAY), OSError("Bucket 'ours' not found")])
+    assert [Storage(str(tmp_path)).is_reachable() for _ in range(3)] == [False, True, True]
 
 
 def test_whether_a_storage_answers(tmp_path: Path) -> None:

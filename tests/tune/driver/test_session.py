@@ -20,6 +20,7 @@ import formula_device
 import formula_storage
 import pytest
 import warm_start
+from away_storage import AWAY, fail_from_uri
 from clusters import PATH, one_machine
 from filelock import FileLock
 from formula_search import a_search, no_data
@@ -30,6 +31,7 @@ from optuna.trial import TrialState
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
+from themo.files import disk_space
 from themo.files.disk_space import Patience
 from themo.tracking.comparison import VIEW_TAG
 from themo.tracking.unsent import marked
@@ -393,6 +395,15 @@ def test_a_storage_that_fails_once_costs_one_retry(cluster, tmp_path):
     assert result.best.values == {100 * step: whole * step / REPORTS for step in range(1, REPORTS + 1)}
     account = (result.folder / "failures" / "trial-0000.txt").read_text()
     assert "StorageError: a report cannot be stored: " in account
+
+
+def test_a_session_waits_for_an_unreachable_storage(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(disk_space, "SECONDS_BETWEEN_TRIES", 0.001)
+    search = a_search(tmp_path, "mine", Resources(storage_path=str(tmp_path / "share")))
+    fail_from_uri(monkeypatch, [OSError(AWAY)] * 2)
+    storage = SessionState.of(search).storage
+    assert storage.root == f"{tmp_path}/share/mine-{search.uid}"
+    assert capsys.readouterr().err == f"Warning: waiting for the storage: {AWAY}\n"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from away_storage import AWAY, fail_from_uri
 from disks import FULL, WAITS_FOR_ROOM, a_full_disk_then
 from formula_search import TREE, no_data, settings_in
 from formula_training import REPORTS, train
@@ -34,7 +35,7 @@ from tune.space.search_space import from_tree
 from tune.study.trial_record import Trial
 from tune.worker import trial
 from tune.worker.reporter import StorageError
-from tune.worker.trial import DeviceError, run_trial
+from tune.worker.trial import DeviceError, newest_checkpoint, run_trial
 from tune.worker.trial_report import TrialReport
 from tune.worker.work import Work, configuration
 
@@ -186,6 +187,29 @@ def test_fetching_waits_for_disk_space(work: Work, tmp_path: Path) -> None:
     assert of_data.waits == of_checkpoint.waits == WAITS_FOR_ROOM
     assert [report.metrics["step"] for report in reports] == [*range(8, REPORTS + 1)]
     assert told[-1].failure == ""
+
+
+def test_a_resumed_trial_waits_for_the_network(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trial-0000").mkdir()
+    (tmp_path / "trial-0000" / "progress.json").write_text('{"step": 7}')
+    config = a_trial() | {"checkpoint": "trial-0000"}
+    told: list[TrialReport] = []
+
+    def send(report: TrialReport, _: Path | None) -> None:
+        told.append(report)
+
+    fail_from_uri(monkeypatch, [OSError(AWAY)] * 2)
+    newest = newest_checkpoint(config, work, send)
+    (notice,) = told
+    assert (notice.number, notice.waits) == (0, f"the storage: {AWAY}")
+    run_trial(config, work, newest, send)
+    assert [report.metrics["step"] for report in told[1:]] == [*range(8, REPORTS + 1)]
+
+
+def test_a_new_trial_has_no_checkpoint(work: Work) -> None:
+    assert newest_checkpoint(a_trial(), replace(work, storage="what://x"), lambda *_: None) is None
 
 
 def test_a_machine_without_the_shared_storage_waits_for_it(work: Work) -> None:
