@@ -126,16 +126,23 @@ def covariance(
         times: The times of the pairs.
         is_same: Whether the reports of a pair are of the same trial.
     """
-    time_kernel = np.exp(-times.spans / theta.span)
-    of_shared = settings_kernel * _line_and_rough(theta.shared, times.products, time_kernel)
-    of_mean = MEAN_VARIANCE * (1 + times.products)
-    of_trial = is_same * _line_and_rough(theta.own, times.products, time_kernel)
-    return Covariance(of_shared + of_trial + of_mean, time_kernel, of_shared)
+    time_kernel = times.spans * (-1 / theta.span)
+    np.exp(time_kernel, out=time_kernel)
+    of_shared = _line_and_rough(theta.shared, times.products, time_kernel)
+    of_shared *= settings_kernel
+    entries = _line_and_rough(theta.own, times.products, time_kernel)
+    entries *= is_same
+    entries += of_shared
+    entries += MEAN_VARIANCE * times.products
+    entries += MEAN_VARIANCE
+    return Covariance(entries, time_kernel, of_shared)
 
 
 def _line_and_rough(weights: Floats, products: Floats, time_kernel: Floats) -> Floats:
     level, slope, rough = weights
-    found: Floats = level + slope * products + rough * time_kernel
+    found: Floats = slope * products
+    found += rough * time_kernel
+    found += level
     return found
 
 
