@@ -306,3 +306,42 @@ def test_states_are_float32_under_a_cpus_autocast(tmp_path: Path, kind: str) -> 
     assert states.last_hidden_state.dtype == torch.float32
     assert not torch.equal(states.last_hidden_state, plain.last_hidden_state)
     torch.testing.assert_close(states.last_hidden_state, plain.last_hidden_state, rtol=0.1, atol=0.1)
+
+
+OWN_CODE: dict[str, tuple[str, dict[str, object], str]] = {
+    "configuration": ("config.json", {"AutoConfig": "own.Config"}, "own"),
+    "tokenizer": ("tokenizer_config.json", {"AutoTokenizer": [None, "own.Words"]}, "siglip_text_model"),
+    "model": ("config.json", {"AutoModel": "own.Model"}, "siglip_text_model"),
+}
+"""File and classes of own code by what they load, and a type of configuration for which transformers has no
+such class."""
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("what", OWN_CODE)
+def test_code_of_a_backbone_is_refused_without_a_question(
+    tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch, what: str, weights: bool
+) -> None:
+    """transformers would ask, and `yes | python -m themo` would agree."""
+    folder, trace = shutil.copytree(tiny_backbone, tmp_path / "backbone"), tmp_path / "it-was-run"
+    file, classes, kind = OWN_CODE[what]
+    config = {"model_type": kind, "vocab_size": 8}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    stated = json.loads((folder / file).read_text(encoding="utf-8"))
+    stated |= {"auto_map": classes, "tokenizer_class": "OwnTokenizer"}
+    (folder / file).write_text(json.dumps(stated), encoding="utf-8")
+    (folder / "own.py").write_text(f"open({str(trace)!r}, 'w').close()\n", encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+
+    def load() -> None:
+        if what == "tokenizer":
+            load_tokenizer(str(folder))
+        build_model(str(folder), weights=weights)
+
+    with pytest.raises(InputError) as caught:
+        load()
+    assert str(caught.value) == (
+        f"student.backbone {folder}: has no usable {what}: must be read by classes of transformers, but its "
+        "files name own code, which is never run"
+    )
+    assert not trace.exists()

@@ -239,6 +239,34 @@ def test_code_in_weights_is_refused_and_never_run(tmp_path: Path, tiny_teacher: 
     assert not trace.exists()
 
 
+@pytest.mark.parametrize("options", [{}, {"trust_remote_code": True}], ids=["asked", "agreed"])
+def test_code_of_a_tokenizer_is_refused_without_a_question(
+    tmp_path: Path, tiny_teacher: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]
+) -> None:
+    """transformers would ask, and the teacher's own file could agree."""
+    folder, trace = shutil.copytree(tiny_teacher, tmp_path / "teacher"), tmp_path / "it-was-run"
+    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": "own", "tokenizer_kwargs": options}
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    stated = {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": [None, "own.Words"]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated), encoding="utf-8")
+    (folder / "own.py").write_text(f"open({str(trace)!r}, 'w').close()\n", encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(InputError, match=r"^teacher\.architecture .*: cannot be loaded: .* custom code"):
+        Teacher.load(str(folder))
+    assert not trace.exists()
+
+
+def test_a_text_tower_of_transformers_is_refused_unread(tmp_path: Path, tiny_teacher: Path) -> None:
+    """Its configuration may name code, and open_clip lets transformers ask whether to run it."""
+    folder = shutil.copytree(tiny_teacher, tmp_path / "teacher")
+    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    config["model_cfg"]["text_cfg"]["hf_model_name"] = str(tmp_path / "tower")
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=r"cannot be loaded: must have a CLIP text transformer with a proj"):
+        Teacher.load(str(folder))
+
+
 def test_the_logs_of_the_host_program_continue(tiny_teacher: Path) -> None:
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.INFO)

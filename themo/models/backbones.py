@@ -42,7 +42,7 @@ def _config_of_transformers(backbone: str) -> Any:
     try:
         if _is_early_bert(Path(backbone)):
             return BertConfig.from_json_file(Path(backbone) / "config.json")
-        return AutoConfig.from_pretrained(backbone)
+        return AutoConfig.from_pretrained(backbone, trust_remote_code=False)
     except Exception as error:  # malformed files raise any kind of error
         raise _refusal(backbone, "configuration", error) from error
 
@@ -60,7 +60,7 @@ def load_tokenizer(backbone: str) -> Any:
         inner = (
             _early_tokenizer(folder)
             if _is_early_bert(folder)
-            else AutoTokenizer.from_pretrained(backbone, **_casing(folder))
+            else AutoTokenizer.from_pretrained(backbone, trust_remote_code=False, **_casing(folder))
         )
     except Exception as error:  # as above
         raise _refusal(backbone, "tokenizer", error) from error
@@ -259,6 +259,8 @@ def _early_tokenizer(folder: Path) -> Any:
 
 def _refusal(backbone: str, what: str, error: Exception) -> InputError:
     reason = reason_of(error)
-    if reason.endswith(":"):  # the rest gives the reason
+    if "trust_remote_code" in str(error):  # transformers' message advises to run the code
+        reason = "must be read by classes of transformers, but its files name own code, which is never run"
+    elif reason.endswith(":"):  # the rest gives the reason
         reason = " ".join(str(error).split())
     return InputError(f"student.backbone {backbone}: has no usable {what}: {reason}")

@@ -161,7 +161,7 @@ def _load_tokenizer(folder: Path, what: str) -> Any:
             warnings.filterwarnings("ignore", "Recommended: pip install sacremoses", UserWarning)
             from transformers import MarianTokenizer
 
-            return MarianTokenizer.from_pretrained(str(folder))
+            return MarianTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except ImportError as error:
         raise InputError(f"{what}: needs the package sentencepiece: pip install sentencepiece") from error
     except Exception as error:  # sentencepiece, JSON and transformers raise different errors
@@ -177,7 +177,12 @@ def _load_model(folder: Path, what: str) -> Any:
         if config.model_type != MarianConfig.model_type:
             raise ValueError(f"must be of type {MarianConfig.model_type}, got {config.model_type}")
         model, loading = MarianMTModel.from_pretrained(
-            str(folder), config=config, weights_only=True, dtype=torch.float32, output_loading_info=True
+            str(folder),
+            config=config,
+            weights_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except Exception as error:  # safetensors, torch, JSON and transformers raise different errors
         refuse_code(error, what)

@@ -153,7 +153,7 @@ def _build(config: Any, dimension: int, what: str) -> Student:
 def _by_transformers(config: Any) -> Any:
     from transformers import AutoModel  # seconds of processor time
 
-    return AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE)
+    return AutoModel.from_config(config, add_pooling_layer=False, dtype=DTYPE, trust_remote_code=False)
 
 
 def _fill(student: Student, weights: Mapping[str, Tensor], what: str) -> None:

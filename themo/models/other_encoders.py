@@ -54,7 +54,10 @@ def config_of_transformers(config: Any) -> Any:
 
 def of_config(config: Any) -> Any:
     """Transformers' encoder of a configuration, with random weights, without its pooling head."""
-    return _as_trained(AutoModel.from_config(config, attn_implementation=_attention_of(config), dtype=DTYPE))
+    model = AutoModel.from_config(
+        config, attn_implementation=_attention_of(config), dtype=DTYPE, trust_remote_code=False
+    )
+    return _as_trained(model)
 
 
 def _keep_states_in_float32(model: nn.Module) -> None:
@@ -104,6 +107,7 @@ def of_weights(backbone: str, config: Any) -> Any:
         attn_implementation=_attention_of(config),
         dtype=DTYPE,
         weights_only=True,
+        trust_remote_code=False,
         output_loading_info=True,
     )
     # transformers would continue with random ones
@@ -116,7 +120,7 @@ def of_weights(backbone: str, config: Any) -> Any:
 def with_plain_attention(encoder: BertEncoder) -> Any:
     """The same encoder as a class of transformers, in eval mode, whose attention is plain products."""
     config = config_of_transformers(encoder.config)
-    model = AutoModel.from_config(config, attn_implementation="eager", dtype=DTYPE)
+    model = AutoModel.from_config(config, attn_implementation="eager", dtype=DTYPE, trust_remote_code=False)
     model.pooler = None
     model.load_state_dict(encoder.state_dict())
     return model.eval()

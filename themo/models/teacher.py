@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class Teacher:
         try:
             root.setLevel(logging.WARNING)
             root.addFilter(_is_no_error)  # open_clip also raises what it logs as an error
+            tokenizer_options |= _without_code(open_clip.get_model_config(name))
             model, _, transform = open_clip.create_model_and_transforms(
                 name, pretrained=pretrained, device=device, require_pretrained=True, weights_only=True
             )
@@ -231,6 +232,24 @@ class _TextTower:
         return states_NW
 
 
+def _without_code(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return tokenizer options with which transformers never runs code of the model's files.
+
+    Without them, transformers asks on standard input, and ``tokenizer_kwargs`` of the files could agree.
+
+    Raises:
+        ValueError: The text tower is one of transformers', for which open_clip has no such option, and which
+            `_TextTower` could not read.
+    """
+    text = (config or {}).get("text_cfg", {})
+    if text.get("hf_model_name"):
+        raise ValueError(
+            "must have a CLIP text transformer with a projection, got transformers' "
+            f"{text['hf_model_name']!r} as text tower"
+        )
+    return {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
+
+
 def _is_no_error(record: logging.LogRecord) -> bool:
     return record.levelno < logging.ERROR
 
@@ -241,7 +260,7 @@ def model_config(architecture: str) -> dict[str, Any]:
     return config
 
 
-def _locate(architecture: str) -> tuple[str, dict[str, str]]:
+def _locate(architecture: str) -> tuple[str, dict[str, Any]]:
     """Return open_clip's name of a model, and tokenizer options that its config cannot hold."""
     folder = Path(architecture.removeprefix("local-dir:"))
     if not folder.is_dir():
@@ -252,5 +271,7 @@ def _locate(architecture: str) -> tuple[str, dict[str, str]]:
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{config}: must be open_clip's description of a model, with model_cfg") from None
     bpe_path = text.get("tokenizer_kwargs", {}).get("bpe_path")
-    options = {"bpe_path": str(folder / bpe_path)} if bpe_path and not Path(bpe_path).is_absolute() else {}
+    options: dict[str, Any] = (
+        {"bpe_path": str(folder / bpe_path)} if bpe_path and not Path(bpe_path).is_absolute() else {}
+    )
     return f"local-dir:{folder}", options
