@@ -10,7 +10,7 @@ from themo.data.preparation import prepare_data
 from themo.errors import InputError
 from themo.evaluation.encoders import examine
 from themo.export.exporting import export_version
-from themo.export.sizes import Size, measure_sizes, refuse_other_folders, to_table
+from themo.export.sizes import Size, measure_sizes, names_of, refuse_other_folders, to_table
 from themo.export.source import Source
 from themo.files.weights import write_weights
 from themo.models.static_table import load_table, save_table
@@ -84,6 +84,30 @@ def test_a_width_is_scored_along_the_versions_axes(tested_version: Make) -> None
     dead = torch.zeros(12, 12)
     write_weights({"axes": dead}, version / "student" / "axes.safetensors")
     assert sizes_of(version)["width 4"].retrieval == 0 <= right
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["a/es", "b/it"], ["es", "it"]),
+        (["a/es", "b/es", "es", "it"], ["a/es", "b/es", "es", "it"]),
+        (["a/es", "a/es"], ["es"]),
+        (["student", "a/width 4", "."], ["./student", "a/width 4", "./"]),
+    ],
+)
+def test_folders_have_distinct_names(folders: list[str], names: list[str]) -> None:
+    assert list(names_of([Path(folder) for folder in folders]).values()) == names
+
+
+def test_exports_of_one_folder_name_have_a_row_each(tested_version: Make, tmp_path: Path) -> None:
+    version = tested_version()
+    source = Source.open(version)
+    folders = [tmp_path / place for place in ("a/es", "b/es", "student")]
+    for folder in folders:
+        export_version(source, "static", folder)
+    sizes = sizes_of(version, *folders)
+    assert list(sizes) == ["student", *map(str, folders)]
+    assert sizes["student"].megabytes != sizes[str(folders[2])].megabytes
 
 
 def test_a_table_of_another_space_is_refused(tested_version: Make, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ N_TOGETHER = 256
 _LEAST_SECONDS = 0.2
 """Minimum duration of a measurement of a rate."""
 _BATCH = 64
+_WIDTH = "width "
+"""Start of the name of a nested width's row."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,20 @@ def refuse_other_folders(folders: Sequence[Path]) -> None:
             )
 
 
+def names_of(folders: Sequence[Path]) -> dict[Path, str]:
+    """Return a distinct name for each folder: its last part, or its path if that part is not distinct.
+
+    The folders ``es``, ``a/it`` and ``b/it`` are named ``es``, ``a/it`` and ``b/it``. A folder ``student`` is
+    named ``./student``, since the row ``student`` is the student's.
+    """
+    n_of_name = Counter(folder.name for folder in dict.fromkeys(folders))
+    names = {folder: folder.name if n_of_name[folder.name] == 1 else str(folder) for folder in folders}
+    for folder, name in names.items():
+        if not name or name == STUDENT or name.startswith(_WIDTH):
+            names[folder] = str(folder) if len(folder.parts) > 1 else f"./{folder.name}"
+    return names
+
+
 def measure_sizes(
     tested: Examination, settings: Settings, version: Path, folders: Sequence[Path]
 ) -> dict[str, Size]:
@@ -104,7 +121,8 @@ def measure_sizes(
         folders: Exports of the version: static tables, graphs, folders of transformers.
 
     Returns:
-        A size by name: ``student``, ``width 32``, a folder's name, ``FOLDER/model_int8.onnx``.
+        A size by name: ``student``, ``width 32``, a folder's name as in `names_of`,
+        ``FOLDER/model_int8.onnx``.
 
     Raises:
         InputError: No retrieval set was tested, or an export is damaged or of another space.
@@ -139,9 +157,9 @@ def measure_sizes(
             return shorten(whole(texts), axes, width)
 
         gallery = shorten(images_IE, axes, width)
-        forms[f"width {width}"] = scored(cut, forms[STUDENT].megabytes, gallery)
-    for folder in folders:
-        for name, encode, size in _forms(folder):
+        forms[f"{_WIDTH}{width}"] = scored(cut, forms[STUDENT].megabytes, gallery)
+    for folder, row_name in names_of(folders).items():
+        for name, encode, size in _forms(folder, row_name):
             forms[name] = scored(encode, size)
     return _timed(forms, captions)
 
@@ -178,26 +196,26 @@ def _timed(forms: Mapping[str, _Form], captions: Sequence[str]) -> dict[str, Siz
     }
 
 
-def _forms(folder: Path) -> Iterator[tuple[str, Encode, float]]:
+def _forms(folder: Path, name: str) -> Iterator[tuple[str, Encode, float]]:
     """Yield name, encoder and MB of each form that an export's folder holds."""
     tokenizer = folder / "tokenizer.json"
     if is_table(folder):
         table = load_table(folder)
-        yield folder.name, table.encode, megabytes(folder / WEIGHTS, tokenizer)
+        yield name, table.encode, megabytes(folder / WEIGHTS, tokenizer)
         return
     if (folder / HEAD).is_file():
         student, words = load_student(folder)
         weights = student.weights_for_encoding()
-        files = [folder / name for name in (SAFE_WEIGHTS, HEAD, "head.safetensors", "config.json")]
+        files = [folder / file for file in (SAFE_WEIGHTS, HEAD, "head.safetensors", "config.json")]
         yield (
-            folder.name,
+            name,
             lambda texts: student.encode(words, texts, weights=weights),
             megabytes(*files, tokenizer),
         )
     for model in (MODEL, INT8_MODEL):
         if (folder / model).is_file():
             encode = _graph_encoder(folder / model, tokenizer)
-            yield f"{folder.name}/{model}", encode, megabytes(folder / model, tokenizer)
+            yield f"{name}/{model}", encode, megabytes(folder / model, tokenizer)
 
 
 def _graph_encoder(model: Path, tokenizer_file: Path) -> Encode:
