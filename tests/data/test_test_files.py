@@ -136,6 +136,27 @@ def test_a_broken_archive_leaves_nothing(settings: SettingsFactory, tmp_path: Pa
         assert not (tmp_path / "data" / "mscoco").exists()
 
 
+def test_an_archives_name_is_without_the_query(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        of = places(tmp_path, host)
+        config = settings(**of | {"images_source": of["images_source"] + "?download=1#top"})
+        fetch_parts(config)
+        assert all(part.is_there for part in parts(config))
+    assert (tmp_path / "data" / "mscoco" / ".coco.tar.gz.unpacked").is_file()
+
+
+def test_an_archive_of_another_kind_is_not_fetched(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    with host:
+        address = host.url("coco.7z?name=coco.zip")
+        config = settings(**places(tmp_path, host) | {"images_source": address})
+        with pytest.raises(InputError) as caught:
+            fetch_parts(config)
+        assert not host.gets("coco.7z")
+    assert str(caught.value) == f"{address}: must be a .tar, .tar.gz, .tgz or .zip"
+
+
 def test_offline_and_without_addresses(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
     with host:
         config = settings(**places(tmp_path, host))

@@ -15,7 +15,7 @@ from themo.data.crossmodal3600 import CAPTIONS_FILE
 from themo.data.xflickrco import captions_file
 from themo.data.xtd10 import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
 from themo.errors import InputError
-from themo.fetching.archives import is_unpacked, unpack
+from themo.fetching.archives import is_unpacked, refuse_other_kinds, unpack
 from themo.files.locks import alone
 from themo.process.progress import console
 
@@ -48,8 +48,8 @@ class Part:
 
     @property
     def archive(self) -> Path | None:
-        """Path of the archive until it is unpacked; None for a plain file."""
-        return self.place.parent / Path(self.source.url).name if self.signs else None
+        """Path of the archive until it is unpacked, named without the address's query; None for a file."""
+        return self.place.parent / Path(re.split("[?#]", self.source.url)[0]).name if self.signs else None
 
     @property
     def is_there(self) -> bool:
@@ -172,6 +172,7 @@ def _fetch(part: Part, offline: bool) -> None:
         console.print(f"{part.name}: from {part.source.url} to {part.place}")
         fetch(part.source, part.place, offline=offline)
         return
+    refuse_other_kinds(archive, part.source.url)
     try:
         part.place.parent.mkdir(parents=True, exist_ok=True)
         lock = part.place.parent / f".{part.place.name}.fetching.lock"

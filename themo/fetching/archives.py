@@ -29,6 +29,7 @@ from themo.process.progress import track
 BLOCK_BYTES = 1 << 20
 MB = 1e6
 
+_KINDS = (".tar", ".tar.gz", ".tgz", ".zip")
 _DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError)
 
 
@@ -65,6 +66,20 @@ def unpack(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: 
         raise InputError(f"{archive}: cannot be unpacked into {folder}: {reason}") from error
 
 
+def refuse_other_kinds(archive: Path, what: object) -> None:
+    """Refuse a name that is not one of an archive, before the archive is fetched.
+
+    Args:
+        archive: Path of the archive, which need not exist.
+        what: File or address for the message.
+
+    Raises:
+        InputError: `unpack` does not read such archives.
+    """
+    if not archive.name.lower().endswith(_KINDS):
+        raise InputError(f"{what}: must be a .tar, .tar.gz, .tgz or .zip")
+
+
 def is_unpacked(archive: Path, folder: Path) -> bool:
     """Whether an archive of this name was unpacked; the archive itself may be deleted."""
     return _marker(archive, folder).is_file()
@@ -91,8 +106,7 @@ class _Member:
 def _open(archive: Path) -> Iterator[list[_Member]]:
     """Open an archive for a block and yield its members."""
     name = archive.name.lower()
-    if not name.endswith((".tar", ".tar.gz", ".tgz", ".zip")):
-        raise InputError(f"{archive}: must be a .tar, .tar.gz, .tgz or .zip")
+    refuse_other_kinds(archive, archive)
     if not archive.is_file():
         raise InputError(f"{archive}: no such file")
     if name.endswith(".zip"):
