@@ -12,7 +12,14 @@ from themo.errors import InputError
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("corpus_pairs", 0), ("teacher_steps", 2.5), ("student_hidden", 40), ("colour", 1), ("seed", -1)],
+    [
+        ("corpus_pairs", 0),
+        ("teacher_steps", 2.5),
+        ("student_hidden", 40),
+        ("colour", 1),
+        ("seed", -1),
+        ("seed", 2**63),
+    ],
 )
 def test_a_recipe_refuses_impossible_sizes_and_unknown_names(field: str, value: float) -> None:
     with pytest.raises(ValidationError, match=field):

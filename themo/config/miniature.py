@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from themo.config.sections import Section
+from themo.config.sections import MAX_SEED, Section
 
 
 class MiniatureRecipe(Section):
@@ -13,7 +13,7 @@ class MiniatureRecipe(Section):
     Pixels, shapes, colours and words are constants of the world, in the modules of `themo.miniature`.
     """
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of all random choices: splits, scenes, words, pictures, weights; no unit."""
 
     corpus_pairs: int = Field(default=48_000, gt=0)

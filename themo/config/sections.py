@@ -14,6 +14,8 @@ from themo.config.catalogue import parse_weighted
 from themo.config.loss_mixture import parse_mixture
 from themo.config.places import OptionalPlace, Place
 
+MAX_SEED = 2**63 - 1
+"""Greatest seed, that of a signed 64-bit integer; NumPy takes any, torch up to 2^64 - 1."""
 MAX_TOKENS = 512
 """Tokens stored of each sentence; `student.max_length` may cut further when batches are made."""
 
@@ -180,7 +182,7 @@ class LossSettings(Section):
 class TrainingSettings(Section):
     """The training of the student."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     """Seed of the initial weights, the order of the pairs and dropout."""
     batch_size: int = Field(64, ge=1)
     """Sentence pairs per step."""

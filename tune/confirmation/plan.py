@@ -9,8 +9,11 @@ would cost as much as more seeds of the others, and seeds are few.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 
+from themo.config.sections import MAX_SEED
 from themo.config.settings import Settings
 from tune.confirmation.paired_test import MIN_SEEDS
 from tune.space.search_space import Space
@@ -83,14 +86,21 @@ def plan(study: Study, space: Space, settings: Settings) -> Confirmation | Uncon
             share,
         )
     chosen = rivals[:n_rivals]
-    first = 1 + max(_seeds(study, settings))
     return Confirmation(
         winner=winner.number,
         rivals=tuple(rival.number for rival in chosen),
         trusted=trusted.number if trusted in chosen and trusted is not None else None,
-        seeds=tuple(range(first, first + n_seeds)),
+        seeds=further_seeds(_seeds(study, settings), n_seeds),
         pairs_before=round(spent),
     )
+
+
+def further_seeds(used: Sequence[int], n: int) -> tuple[int, ...]:
+    """Return `n` seeds above all used ones; near the greatest seed, the least unused ones."""
+    first = 1 + max(used)
+    if first + n - 1 <= MAX_SEED:
+        return tuple(range(first, first + n))
+    return tuple(islice((seed for seed in count() if seed not in used), n))
 
 
 def _rivals(
