@@ -185,6 +185,22 @@ def test_refusals_of_a_parquet(tmp_path: Path) -> None:
     assert refusal(path) == "corpus pairs.parquet: must contain at least one sentence pair, got none"
 
 
+@pytest.mark.parametrize("kind", ["tsv", "parquet"])
+def test_a_column_that_a_file_has_twice_is_refused(tmp_path: Path, kind: str) -> None:
+    header = ["en", "other", "en", "es", "other"]
+    path = tmp_path / f"pairs.{kind}"
+    if kind == "tsv":
+        tsv(tmp_path, "\n".join("\t".join(row) for row in (header, "abcde")))
+    else:
+        parquet.write_table(pa.table([[letter] for letter in "abcde"], names=header), path)
+    assert refusal(path) == f"corpus pairs.{kind}: must have one column en, got 2"
+    if kind == "parquet":  # only the wanted columns must be distinct
+        parquet.write_table(pa.table([[letter] for letter in "bcde"], names=header[1:]), path)
+    else:
+        tsv(tmp_path, "\n".join("\t".join(row) for row in (header[1:], "bcde")))
+    assert read([path]) == [("c", "d")]
+
+
 def test_a_truncated_parquet(tmp_path: Path) -> None:
     path = tmp_path / "pairs.parquet"
     parquet.write_table(pa.table({"en": ["a" * 500] * 90, "es": ["b"] * 90}), path)

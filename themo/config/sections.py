@@ -82,6 +82,10 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> DataSettings:
+        if self.columns[0] == self.columns[1]:
+            raise ValueError(f"`columns` must name two different columns, got {self.columns[0]!r} twice")
+        if self.image_column in self.columns:
+            raise ValueError(f"`image_column` must be none of `columns`, got {self.image_column!r}")
         if (self.validation_captions is None) != (self.validation_images is None):
             raise ValueError("`validation_captions` and `validation_images` must be given together")
         return self

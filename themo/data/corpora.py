@@ -116,13 +116,14 @@ def _read_parquet(
         file = parquet.ParquetFile(path)
     except pa.ArrowInvalid:
         raise InputError(f"corpus {path}: is not a Parquet file") from None
-    kinds = _kinds(file.schema_arrow)
+    names, kinds = _kinds(file.schema_arrow)
     wanted = columns if only is None else (*columns, only[0])
     missing = [column for column in wanted if column not in kinds]
     if missing:
         raise InputError(
             f"corpus {path}: --columns names {', '.join(missing)}, but the file has {', '.join(kinds)}"
         )
+    _refuse_repeated(path, names, wanted)
     for name in columns[: len(SIDES)]:
         if not _is_text(kinds[name]):
             raise InputError(f"corpus {path}: column {name} must contain text, got {kinds[name]}")
@@ -147,15 +148,26 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(is_one(kind) for is_one in _TEXTS)
 
 
-def _kinds(schema: pa.Schema) -> dict[str, pa.DataType]:
-    """Return types by name, with ``column.field`` for the fields of structs."""
-    kinds: dict[str, pa.DataType] = {}
+def _kinds(schema: pa.Schema) -> tuple[list[str], dict[str, pa.DataType]]:
+    """Return all names, with ``column.field`` for the fields of structs, and types by name."""
+    kinds: list[tuple[str, pa.DataType]] = []
     for field in schema:
         if pa.types.is_struct(field.type):
-            kinds |= {f"{field.name}.{inner.name}": inner.type for inner in field.type}
+            kinds += [(f"{field.name}.{inner.name}", inner.type) for inner in field.type]
         else:
-            kinds[field.name] = field.type
-    return kinds
+            kinds.append((field.name, field.type))
+    return [name for name, _ in kinds], dict(kinds)
+
+
+def _refuse_repeated(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse wanted names that several columns of a file have.
+
+    Raises:
+        InputError: Several columns have a wanted name.
+    """
+    for name in wanted:
+        if names.count(name) > 1:
+            raise InputError(f"corpus {path}: must have one column {name}, got {names.count(name)}")
 
 
 def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -177,6 +189,8 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
     fields, is_quoted = _first_fields(path)
     has_header = set(columns) <= set(fields)
     chosen = list(columns) if has_header else _positions(path, columns, fields)
+    if has_header:
+        _refuse_repeated(path, fields, columns)
     names = fields if has_header else [str(i + 1) for i in range(len(fields))]
     kept = tuple(names.index(name) for name in chosen)
     try:
