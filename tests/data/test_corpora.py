@@ -230,6 +230,44 @@ def test_quoted_fields_round_trip(content: Texts, newline: str, quoting: int) ->
         assert read([tsv(Path(folder), quoted(content, quoting, newline))]) == content
 
 
+@pytest.mark.parametrize("header", ["", "en\tes\n", '"en\n"\t"es"\n'])
+def test_a_first_record_may_contain_line_ends(tmp_path: Path, header: str) -> None:
+    path = tsv(tmp_path, header + '"two\nlines"\t"dos ""líneas"""\n"one"\t"una"\n')
+    expected = [("two\nlines", 'dos "líneas"'), ("one", "una")]
+    assert read([path], ("en\n", "es") if "en\n" in header else DEFAULT) == expected
+
+
+def test_a_first_field_of_140_000_characters_is_read(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    long = "a" * 140_000
+    path = tsv(tmp_path, f'"{long}"\t"b"\n"c"\t"d"\n')
+    assert read([path]) == [(long, "b"), ("c", "d")]
+    bad = tsv(tmp_path, f'"{long}"\t"b"\n"c"\t"d"\t"e"\n', "bad.tsv")
+    assert refusal(bad) == "corpus bad.tsv:2: must have 2 columns, got 3"
+    assert csv.field_size_limit() == limit
+
+
+def test_the_line_of_a_bad_image_id_after_a_long_field(tmp_path: Path) -> None:
+    path = tsv(tmp_path, f'"{"a" * 140_000}"\t"b"\t"1"\n"c"\t"d"\t"dog"\n')
+    with pytest.raises(InputError, match=r"pairs\.tsv:2: --image-column 3 .*got 'dog'$"):
+        list(Corpus("own", (path,), ("1", "2"), image_column="3").batches())
+
+
+def test_a_first_record_that_python_cannot_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tsv(tmp_path, '"a long field"\t"b"\n')
+    monkeypatch.setattr(corpora_tsv, "_LONGEST_QUOTED", 10)
+    assert refusal(path) == (
+        "corpus pairs.tsv:1: cannot be read as a record of quoted fields: field larger than field limit (10)"
+    )
+
+
+def test_a_carriage_return_in_a_quoted_files_first_line(tmp_path: Path) -> None:
+    path = tsv(tmp_path, 'a\rb\tc\n"d ""e"""\tf\n')
+    assert "must be tab-separated or Parquet, got a first line without a tab: a" in refusal(path)
+
+
 def test_quoted_fields_are_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tsv(tmp_path, quoted([('"no"', "no")]))
     assert read([path]) == read([path]) == [('"no"', "no")]

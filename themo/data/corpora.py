@@ -21,11 +21,11 @@ from themo.data.tsv import (
     TsvStream,
     bad_line,
     carriage_return,
+    first_record,
     has_quoted_fields,
     is_wide,
     line_of,
     open_lines,
-    unquoted,
 )
 from themo.errors import InputError
 from themo.files.cache import digest_file
@@ -197,7 +197,10 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
         reader = csv.open_csv(
             pa.PythonFile(TsvStream(path, kept, is_quoted=is_quoted), mode="r"),
             read_options=csv.ReadOptions(
-                column_names=names, skip_rows=int(has_header), block_size=BYTES_A_BLOCK
+                # not `skip_rows`, which takes a line end in quotation marks for the header's end
+                column_names=names,
+                skip_rows_after_names=int(has_header),
+                block_size=BYTES_A_BLOCK,
             ),
             parse_options=csv.ParseOptions(
                 delimiter="\t", quote_char='"' if is_quoted else False, newlines_in_values=is_quoted
@@ -215,18 +218,19 @@ def _read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Sequence[pa.Arra
 
 
 def _first_fields(path: Path) -> tuple[list[str], bool]:
-    """Return the fields of a TSV's first line, and whether fields are quoted."""
+    """Return the fields of a TSV's first line, or first record, and whether fields are quoted."""
     with open_lines(path) as file:
         line = file.readline(LONGEST_LINE)
     if not line:
         raise InputError(f"corpus {path}: must contain at least one sentence pair, but is empty")
     if is_wide(line.rstrip(b"\r\n")):
         raise InputError(f"corpus {path}: must be UTF-8, got UTF-16 or UTF-32")
+    if has_quoted_fields(path):
+        return first_record(path), True
     first = line.rstrip(b"\r\n").decode("utf-8", errors="replace").removeprefix("\ufeff")
-    is_quoted = has_quoted_fields(path)
-    if "\r" in first and not is_quoted:
+    if "\r" in first:
         raise carriage_return(path, 1, line.index(b"\r") + 1)
-    return unquoted(first) if is_quoted else first.split("\t"), is_quoted
+    return first.split("\t"), False
 
 
 def _line_of(path: Path, columns: tuple[str, ...], pair: int) -> int:

@@ -13,10 +13,11 @@ import io
 import lzma
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from themo.data.cleaning import MAX_CHARACTERS
 from themo.errors import InputError
@@ -29,6 +30,8 @@ LONGEST_FIELD = 4 * (MAX_CHARACTERS + 1)
 """Bytes of a cut field; still longer than a side may be, so that the cleaning drops the pair."""
 
 _BLOCK = 1 << 20
+_LONGEST_QUOTED = 2**31 - 1
+"""Longest quoted field for Python's csv module, in characters: the greatest limit on every platform."""
 _UNPACK: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -237,9 +240,40 @@ def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
     return True
 
 
-def unquoted(line: str) -> list[str]:
-    """Return the fields of a line of quoted fields."""
-    return next(csv.reader([line], delimiter="\t"), [""])
+def first_record(path: Path) -> list[str]:
+    """Return the fields of the first record of a TSV of quoted fields, which may contain line ends.
+
+    Raises:
+        InputError: The file's first record cannot be read.
+    """
+    with _quoted_records(path) as records:
+        try:
+            return next(records, None) or [""]
+        except csv.Error as error:
+            raise InputError(
+                f"corpus {path}:1: cannot be read as a record of quoted fields: {error}"
+            ) from None
+
+
+class _Records(Protocol):
+    """Python's reader of records, with the number of lines read."""
+
+    line_num: int
+
+    def __next__(self) -> list[str]: ...
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+
+@contextmanager
+def _quoted_records(path: Path, errors: str = "replace") -> Iterator[_Records]:
+    """Open a TSV of quoted fields and yield its records; fields may have any length."""
+    limit = csv.field_size_limit(_LONGEST_QUOTED)  # of the whole process
+    try:
+        with open_lines(path) as file:
+            text = io.TextIOWrapper(file, "utf-8-sig", errors, newline="")
+            yield csv.reader(text, delimiter="\t")
+    finally:
+        csv.field_size_limit(limit)
 
 
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
@@ -259,34 +293,34 @@ def is_wide(line: bytes) -> bool:
 
 def line_of(path: Path, row: int, *, is_quoted: bool) -> int:
     """Return the line where a row begins; rows count from 0, with the header, without empty lines."""
-    with open_lines(path) as file:
-        if not is_quoted:
+    if not is_quoted:
+        with open_lines(path) as file:
             numbers = (number for number, line in enumerate(file, start=1) if line.strip(b"\r\n"))
             return next(islice(numbers, row, None))
-        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), delimiter="\t")
-        number = 1
-        for cells in rows:
+    number = 1
+    with _quoted_records(path) as records, suppress(csv.Error):  # the record after the last readable one
+        for cells in records:
             if cells:
                 row -= 1
             if row < 0:
                 break
-            number = rows.line_num + 1
-        return number
+            number = records.line_num + 1
+    return number
 
 
 def bad_line(path: Path, n_columns: int, otherwise: str, *, is_quoted: bool) -> str:
     """Return the message for the line that the reader refused; reads the file again, line by line."""
     rule = f"must have {n_columns} columns, got"
-    with open_lines(path) as file:
-        if is_quoted:
-            rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""), delimiter="\t")
+    if is_quoted:
+        with _quoted_records(path, "strict") as records:
             try:
-                for row in rows:
+                for row in records:
                     if row and len(row) != n_columns:
-                        return f"corpus {path}:{rows.line_num}: {rule} {len(row)}"
+                        return f"corpus {path}:{records.line_num}: {rule} {len(row)}"
             except (csv.Error, UnicodeDecodeError) as error:
-                return f"corpus {path}:{rows.line_num + 1}: cannot be read: {error}"
-            return f"corpus {path}: is not a TSV of quoted fields: {otherwise}"
+                return f"corpus {path}:{records.line_num + 1}: cannot be read: {error}"
+        return f"corpus {path}: is not a TSV of quoted fields: {otherwise}"
+    with open_lines(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip(b"\r\n"):
                 continue  # the reader skips empty lines
