@@ -133,6 +133,14 @@ def zipped(path: Path) -> None:
         (zipped, "must be a .npy array"),
         (lambda path: path.write_bytes(b""), "must be a .npy array: "),
         (lambda path: path.write_text("0.1 0.2", encoding="utf-8"), "must be a .npy array: "),
+        (
+            lambda path: np.save(path, np.ones((5, 0), dtype=np.float32)),
+            "must be (N, D) with D of at least 1, got (5, 0)",
+        ),
+        (
+            lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x03\x00{(\n"),
+            "must be a .npy array: its header is damaged (TokenError)",
+        ),
         (lambda path: path.unlink(missing_ok=True), "no such file"),
     ],
 )

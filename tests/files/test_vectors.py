@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +54,40 @@ def test_other_arrays_are_refused(tmp_path: Path, values: np.ndarray) -> None:
     np.save(tmp_path / "v.npy", values)
     with pytest.raises(ValueError, match=r"must be \(N, D\) of float16 or float32, got"):
         VectorFile(tmp_path / "v.npy")
+
+
+@pytest.mark.parametrize("n_rows", [0, 5])
+def test_vectors_without_dimensions_are_refused(tmp_path: Path, n_rows: int) -> None:
+    np.save(tmp_path / "v.npy", np.ones((n_rows, 0), np.float32))
+    with pytest.raises(ValueError, match=rf"must be \(N, D\) with D of at least 1, got \({n_rows}, 0\)"):
+        VectorFile(tmp_path / "v.npy")
+
+
+def with_header(path: Path, header: bytes) -> None:
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(60))
+
+
+@pytest.mark.parametrize("shape", [b"(5, (3)", b"(5, 3]", b"(5, True)", b"(5, %d)" % 10**30, b"(5, -3)"])
+def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, shape: bytes) -> None:
+    with_header(tmp_path / "v.npy", b"{'descr': '<f4', 'fortran_order': False, 'shape': %s, }\n" % shape)
+    with pytest.raises(ValueError, match=r"^must be a \.npy array: [^\n]+$"):
+        VectorFile(tmp_path / "v.npy")
+
+
+@pytest.mark.parametrize("size", [9_999, 60_000])
+def test_nested_brackets_as_header_are_refused_in_one_line(tmp_path: Path, size: int) -> None:
+    with_header(tmp_path / "v.npy", b"[" * size + b"\n")
+    with pytest.raises(ValueError, match=r"^must be a \.npy array: [^\n]+$"):
+        VectorFile(tmp_path / "v.npy")
+
+
+@given(st.integers(8, 127), st.integers(0, 255))
+def test_a_header_with_any_wrong_byte_is_read_or_refused(place: int, byte: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "v.npy")
+        np.save(path, np.ones((5, 3), np.float32))
+        content = bytearray(path.read_bytes())
+        content[place] = byte
+        path.write_bytes(content)
+        with contextlib.suppress(ValueError):
+            VectorFile(path)

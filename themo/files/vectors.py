@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from themo.errors import reason_of
 
 
 class VectorFile:
@@ -31,9 +34,15 @@ class VectorFile:
         try:
             mapped = np.lib.format.open_memmap(path, mode="r")  # np.load would also open archives
         except ValueError as error:
-            raise ValueError(f"must be a .npy array: {error}") from None
+            raise ValueError(f"must be a .npy array: {reason_of(error)}") from None
+        except (ArithmeticError, MemoryError, RecursionError, SyntaxError, TokenError, TypeError) as error:
+            # NumPy reads the header as Python text
+            reason = f"its header is damaged ({type(error).__name__})"
+            raise ValueError(f"must be a .npy array: {reason}") from None
         if mapped.ndim != 2 or mapped.dtype not in (np.float16, np.float32) or not mapped.flags.c_contiguous:
             raise ValueError(f"must be (N, D) of float16 or float32, got {mapped.shape} of {mapped.dtype}")
+        if not mapped.shape[1]:
+            raise ValueError(f"must be (N, D) with D of at least 1, got {mapped.shape}")
         self.shape: tuple[int, int] = mapped.shape
         self.dtype = mapped.dtype
         self._start: int = mapped.offset
