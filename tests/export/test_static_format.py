@@ -61,6 +61,18 @@ def test_own_sentences_are_learnt_from(source: Callable[..., Source], tmp_path: 
     assert not model.encode("gato").any()
 
 
+def test_sentences_without_letters_or_digits_are_refused(
+    source: Callable[..., Source], tmp_path: Path
+) -> None:
+    file = write_lines(tmp_path / "mine.txt", ["...", "¿?", "— !"])
+    with pytest.raises(InputError) as caught:
+        export_version(source(), "static", tmp_path / "table", sentences=file)
+    assert str(caught.value) == (
+        f"--sentences {file} must have a sentence with letters or digits, got none of 3"
+    )
+    assert not (tmp_path / "table").exists()
+
+
 def test_sentences_belong_to_int8_or_a_static_table(tmp_path: Path) -> None:
     refuse_options("static", False, tmp_path, None)
     with pytest.raises(InputError, match=r"--sentences needs --int8, .*, or --format static"):

@@ -14,6 +14,7 @@ from themo.export.quality import read_sentences
 from themo.export.source import Source
 from themo.export.static_distillation import distil
 from themo.files.atomic import write_text
+from themo.models.phrases import plain_words
 from themo.models.static_table import save_table
 from themo.models.student import Student
 
@@ -42,7 +43,7 @@ def write(folder: Path, source: Source, sentences: Path | None) -> list[str]:
         sentences: File of sentences to learn from, one per line; None: those of the training corpus.
 
     Raises:
-        InputError: The sentences cannot be read.
+        InputError: The sentences cannot be read, or have no word.
     """
     if sentences is not None:
         texts, name = read_sentences(sentences)[:MOST_SENTENCES], sentences.name
@@ -53,6 +54,9 @@ def write(folder: Path, source: Source, sentences: Path | None) -> list[str]:
             raise InputError(
                 f"--format static learns from the training corpus, or from --sentences FILE: {error}"
             ) from error
+    if not any(map(plain_words, texts)):
+        place = "--format static: the training corpus" if sentences is None else f"--sentences {sentences}"
+        raise InputError(f"{place} must have a sentence with letters or digits, got none of {len(texts):,}")
     tokenizer, vectors = distil(source.student, source.tokenizer, texts, n_tokens(source.student))
     save_table(folder, tokenizer, vectors)
     # for `themo.load` and `test`: a table is in image space, so its target is the embedding
