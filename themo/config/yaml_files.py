@@ -14,6 +14,16 @@ from themo.errors import InputError
 Problem = tuple[Sequence[object], str]
 """Keys that lead to a problem's place in a file, and its message, which starts with the file's name."""
 
+_MOST_LEVELS = 50
+"""Levels of a file; settings and search spaces need fewer than ten."""
+_TOO_DEEP = f"must nest at most {_MOST_LEVELS} levels, also by aliases"
+_OPENERS = ("[", "{", "-", "?")
+"""What opens a level without a line of its own."""
+_MOST_OPENERS = 1_000
+"""Number of openers up to which libyaml's loader reads a file; 20,000 levels are safe (measured)."""
+_SHOWN = 80
+"""Greatest number of characters of a value in a message."""
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file as a mapping.
@@ -28,6 +38,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {reason}") from None
     try:
         tree = _load(text)
+    except RecursionError:
+        raise InputError(f"{path}: is not valid YAML: {_TOO_DEEP}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -85,8 +97,8 @@ def _key_lines(path: Path) -> dict[tuple[str, ...], int]:
 def read_value(text: str) -> Any:
     """Return an option's value as YAML reads it: ``8e-5`` a float, ``null`` None, ``true`` a bool."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
-    except yaml.YAMLError:
+        return _shallow(yaml.load(text, Loader=_Loader))  # noqa: S506 -- a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
 
@@ -97,15 +109,50 @@ def write_yaml(tree: Mapping[str, Any]) -> str:
 
 def _load(text: str) -> Any:
     try:
-        return yaml.load(text, Loader=_QuickLoader)  # noqa: S506 -- a SafeLoader
+        # deep nesting kills the process in libyaml's loader, and is a RecursionError in the other
+        is_deep = sum(map(text.count, _OPENERS)) > _MOST_OPENERS
+        return _shallow(yaml.load(text, Loader=_Loader if is_deep else _QuickLoader))  # noqa: S506
     except yaml.YAMLError:  # libyaml names other lines
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader
+        return _shallow(yaml.load(text, Loader=_Loader))  # noqa: S506 -- a SafeLoader
+
+
+def _shallow(tree: Any) -> Any:
+    """Return a tree of YAML, unless it nests too deep or contains itself.
+
+    Raises:
+        yaml.YAMLError: It does.
+    """
+    known: set[tuple[int, int]] = set()
+
+    def visit(value: object, level: int) -> None:
+        if not isinstance(value, dict | list | tuple | set) or (id(value), level) in known:
+            return
+        if level == _MOST_LEVELS:
+            raise yaml.YAMLError(_TOO_DEEP)
+        known.add((id(value), level))
+        for inner in value.values() if isinstance(value, dict) else value:
+            visit(inner, level + 1)
+
+    visit(tree, 0)
+    return tree
 
 
 class _Constructor(yaml.constructor.SafeConstructor):
     """Constructor of safe YAML that refuses repeated keys."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Construct a value; PyYAML raises errors of Python for texts that do not fit their tag."""
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, LookupError, TypeError):
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{tag} must not be {str(node.value)[:_SHOWN]!r}", node.start_mark
+            ) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            return super().construct_mapping(node, deep)  # refuses it
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
