@@ -273,6 +273,37 @@ def test_a_checksum_that_does_not_fit(tmp_path: Path, folder: Path, suffix: str)
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_content_of_a_zip_is_refused(tmp_path: Path, folder: Path, compression: int) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", compression) as opened:
+        opened.writestr("a.txt", bytes(range(256)) * 40)
+    content = bytearray(archive.read_bytes())
+    start = content.index(b"a.txt") + len("a.txt")
+    content[start + 4 : start + 60] = b"\xff" * 56
+    archive.write_bytes(content)
+    assert refusal(archive, folder).startswith(f"{archive}: ")
+    assert not folder.exists()
+
+
+def test_a_zip_of_a_future_version_is_refused(tmp_path: Path, folder: Path) -> None:
+    archive = write_archive(tmp_path / "a.zip", {"a": b"x"})
+    content = bytearray(archive.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 6] = 250  # version needed to extract
+    archive.write_bytes(content)
+    assert refusal(archive, folder) == f"{archive}: is damaged or truncated: zip file version 25.0"
+
+
+def test_a_zero_byte_in_a_tars_name_is_refused(tmp_path: Path, folder: Path) -> None:
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as opened:
+        info = tarfile.TarInfo("a.txt")
+        info.pax_headers = {"path": "a\0.txt"}
+        opened.addfile(info)
+    assert refusal(archive, folder) == f"{archive}: 'a\\x00.txt' must be a name without a zero byte"
+    assert not folder.exists()
+
+
 def test_garbage_between_members(tmp_path: Path, folder: Path) -> None:
     archive = write_archive(tmp_path / "a.tar", {"a": b"x" * 512, "b": b"y" * 512})
     content = bytearray(archive.read_bytes())

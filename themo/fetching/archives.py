@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import shutil
 import stat
 import tarfile
@@ -30,7 +31,16 @@ BLOCK_BYTES = 1 << 20
 MB = 1e6
 
 _KINDS = (".tar", ".tar.gz", ".tgz", ".zip")
-_DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError)
+_DAMAGES = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    UnicodeDecodeError,
+    NotImplementedError,  # a zip file of a future version
+)
 
 
 def unpack(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: True) -> None:
@@ -173,6 +183,8 @@ def _plain(name: str) -> str:
 def _refuse_unsafe(archive: Path, member: _Member) -> None:
     if not member.is_file:
         raise InputError(f"{archive}: {member.name} must be a regular file, but is a link or a device")
+    if "\0" in member.name:
+        raise InputError(f"{archive}: {member.name!r} must be a name without a zero byte")
     if member.name.startswith("/") or not member.name or ".." in member.name.replace("\\", "/").split("/"):
         raise InputError(f"{archive}: {member.name} must lie in the folder it is unpacked into")
 
