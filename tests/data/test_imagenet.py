@@ -86,6 +86,16 @@ XML = "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000002.xml"
         ("LOC_synset_mapping.txt", "tench n01440764\n", r"line 1: must start with a synset .*got 'tench'"),
         (
             "LOC_synset_mapping.txt",
+            f"{SYNSETS[0]} tench\n{SYNSETS[1]}\n",
+            r"line 2: must have a name after the synset, got 'n01443537'",
+        ),
+        (
+            "LOC_synset_mapping.txt",
+            f"{SYNSETS[0]} \u200b, tench\n",
+            r"line 1: must have a name after the synset, got ",
+        ),
+        (
+            "LOC_synset_mapping.txt",
             f"{SYNSETS[0]} a\n{SYNSETS[0]} b",
             r"must occur once, got n01440764",
         ),

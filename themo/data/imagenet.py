@@ -102,7 +102,7 @@ def read_synonyms(mapping: Path) -> dict[str, list[str]]:
         mapping: ``LOC_synset_mapping.txt``.
 
     Raises:
-        InputError: The file is missing or malformed, or a synset occurs twice.
+        InputError: The file is missing or malformed, or a synset occurs twice or has no name.
     """
     names: dict[str, list[str]] = {}
     for number, line in enumerate(read_lines(mapping), start=1):
@@ -114,6 +114,8 @@ def read_synonyms(mapping: Path) -> dict[str, list[str]]:
         if synset in names:
             raise InputError(f"{mapping}: a synset must occur once, got {synset} again")
         names[synset] = [name.strip() for name in " ".join(rest).split(",")]
+        if is_blank(names[synset][0]):
+            raise InputError(f"{mapping}, line {number}: must have a name after the synset, got {line!r}")
     return names
 
 
