@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote_plus, unquote_plus, urlsplit
 
 from themo.errors import InputError, reason_of
 
@@ -16,15 +16,61 @@ _REACH_SECONDS = 4.0
 _SQLITE = re.compile(r"sqlite(\+\w+)?:")
 _PLAIN = re.compile(r"(sqlite:///)?([A-Za-z0-9_./-]+)")
 """Path or SQLite address without encoded characters, which is parsed without sqlalchemy."""
+_SCHEME = re.compile(r"\s*([A-Za-z][\w+.-]*):")
+_ADDRESS = re.compile(r"(\s*(?:[\w+.-]*:)?//)(?:([^:/]*(?::[^@]*)?)@)?(.*)", re.DOTALL)
+"""Scheme, user info and rest of an address, as sqlalchemy's ``make_url`` divides it.
+
+A raw ``/``, ``?`` or ``#`` may be part of a database's password.
+"""
+_HOST = re.compile(r"(?:\[[^\]/?@]+\]|[^\[\]/:?@]*)(?::[0-9]*)?(?=[/?#]|$)")
+_BARE_USER = re.compile(r"[^:/]+:(?!/)[^@]*@")
+"""User info of an address without a scheme."""
+_SECRET_KEY = re.compile(r"passw|passphrase|pwd|secret|token|^pass$", re.IGNORECASE)
+_ODBC_PASSWORD = re.compile(
+    r"(?:^|(?<=;))\s*(?:pwd|password)\s*=\s*(?:\{(?:[^}]|\}\})*\}|[^;]*);?", re.IGNORECASE
+)
+_WITH_HOST = re.compile(r"(https?|postgresql|mysql|mssql|sqlite)(\+\w+)?")
+"""Schemes of addresses with a host and a port: a server's and those of MLflow's databases."""
 
 
 def tracking_uri(logs_dir: Path) -> str:
-    """Return the address of ``MLFLOW_TRACKING_URI``, or ``<logs_dir>/mlflow.db``; files are absolute."""
-    uri = os.environ.get(URI_VARIABLE) or default_uri(logs_dir)
+    """Return the address of ``MLFLOW_TRACKING_URI``, or ``<logs_dir>/mlflow.db``; files are absolute.
+
+    Raises:
+        InputError: The address of the variable cannot be parsed.
+    """
+    if uri := os.environ.get(URI_VARIABLE):
+        _check_parts(uri)
+    else:
+        uri = default_uri(logs_dir)
     file = sqlite_file(uri)
     if file is None or file.is_absolute() or "?" in uri:
         return uri
     return sqlite_uri(file.resolve())
+
+
+def _check_parts(uri: str) -> None:
+    """Refuse an address that MLflow or sqlalchemy cannot parse, or whose password ends at another ``@``.
+
+    Raises:
+        InputError: The message holds no part of the address, since any may be of the password.
+    """
+    try:
+        urlsplit(uri)  # by MLflow, for the scheme
+        _, user, rest = _divided(uri)
+        scheme = _scheme(uri)
+        is_valid = bool(_HOST.match(rest)) or not _WITH_HOST.fullmatch(scheme)
+        if scheme in ("http", "https"):
+            is_valid = is_valid and "@" not in rest and not (user and re.search("[/?#]", user))
+        elif user is not None:
+            is_valid = is_valid and "@" not in rest.partition("?")[0]
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise InputError(
+            f"{URI_VARIABLE}: must be a valid address (not printed, since it may hold a password): in a "
+            f"user or password, percent-encode the characters / ? # [ ] @ :, such as %2F for /"
+        )
 
 
 def default_uri(logs_dir: Path) -> str:
@@ -85,7 +131,7 @@ def is_same_place(uri: str, other: str) -> bool:
 
 def ui_command(uri: str) -> str:
     """Command or address that shows the runs."""
-    if urlsplit(uri).scheme in ("http", "https"):
+    if _scheme(uri) in ("http", "https"):
         return f"open {without_password(uri)}"
     if without_password(uri) != uri:
         return f'mlflow ui --backend-store-uri "${URI_VARIABLE}"'
@@ -98,7 +144,7 @@ def check_reachable(uri: str) -> None:
     Raises:
         InputError: No server answers, or the kind of address is unknown.
     """
-    scheme = urlsplit(uri).scheme
+    scheme = _scheme(uri)
     if scheme in ("http", "https"):
         import http.client  # with ssl, for those that ask a server alone
         import urllib.error
@@ -143,16 +189,48 @@ def reason_without_password(uri: str, error: BaseException) -> str:
     while is_of_request and (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     reason = reason_of(error).replace(uri.rstrip("/"), without_password(uri).rstrip("/"))
-    credentials = urlsplit(uri).netloc.rpartition("@")[0]
-    return reason.replace(f"{credentials}@", "") if credentials else reason
+    user = _divided(uri)[1]
+    return reason.replace(f"{user}@", "") if user else reason
 
 
 def without_password(uri: str) -> str:
-    """Return an address without user and password, for screens and files."""
-    parts = urlsplit(uri)
-    if "@" in parts.netloc:
-        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    asked = parse_qsl(parts.query, keep_blank_values=True)
-    if any(name.lower() == "password" for name, _ in asked):
-        parts = parts._replace(query=urlencode([pair for pair in asked if pair[0].lower() != "password"]))
-    return uri if parts == urlsplit(uri) else urlunsplit(parts)
+    """Return an address without user and password, for screens and files.
+
+    Parameters of the query that hold a password, such as ``sslpassword``, are left out, and ``PWD`` of
+    ``odbc_connect``. The rest is unchanged.
+    """
+    start, user, rest = _divided(uri)
+    place, mark, query = rest.partition("?")
+    if user is not None:  # a password with a raw "@" ends at the last one
+        place = place.rpartition("@")[2]
+    if mark:
+        query = "&".join(kept for part in query.split("&") if (kept := _without_secret(part)) is not None)
+    return f"{start}{place}{mark if query else ''}{query}"
+
+
+def _without_secret(parameter: str) -> str | None:
+    """Return a parameter of a query, ``name=value``, without its password; None if it is one."""
+    name, _, value = parameter.partition("=")
+    name = unquote_plus(name).strip()
+    if _SECRET_KEY.search(name):
+        return None
+    if name.lower() == "odbc_connect":
+        plain = unquote_plus(value)
+        clean = _ODBC_PASSWORD.sub("", plain)
+        return parameter if clean == plain else f"{name}={quote_plus(clean)}"
+    return parameter
+
+
+def _divided(uri: str) -> tuple[str, str | None, str]:
+    """Divide an address into scheme with ``://``, user info (None: it has none) and rest."""
+    if parts := _ADDRESS.fullmatch(uri):
+        return parts[1], parts[2], parts[3]
+    if user := _BARE_USER.match(uri):
+        return "", user[0][:-1], uri[user.end() :]
+    return "", None, uri
+
+
+def _scheme(uri: str) -> str:
+    """Return the scheme of an address in lower case; empty for a path."""
+    found = _SCHEME.match(uri)
+    return found[1].lower() if found else ""
