@@ -1,5 +1,6 @@
 """The connection to MLflow: databases and experiments, new, old and shared."""
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -127,6 +128,24 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, monkeypatch: pyte
         open_experiment(f"sqlite:///{tmp_path / 'mlflow.db'}", "any")
     assert "\n" not in str(error.value)
     assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "module", "package"),
+    [
+        ("postgresql+psycopg2", "psycopg2", "psycopg2-binary"),
+        ("postgresql+psycopg", "psycopg", r"psycopg\[binary\]"),
+        ("mysql", "MySQLdb", "mysqlclient"),
+        ("mysql+pymysql", "pymysql", "pymysql"),
+    ],
+)
+def test_a_missing_driver_names_its_package(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    message = rf"MLflow at {re.escape(scheme)}://db/x needs the driver {module}, .*: pip install '{package}'$"
+    with pytest.raises(InputError, match=message):
+        open_experiment(f"{scheme}://ana:s3cr@db/x", "any")
 
 
 def test_a_refused_connection_is_named_in_one_short_line() -> None:

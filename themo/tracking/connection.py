@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+_PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""Packages of the database drivers whose module has another name, or that compile without the extra."""
+
+
 def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """Return the client of a server or database, and the id of an experiment.
 
     Raises:
-        InputError: The server or database cannot be used, or the experiment was deleted.
+        InputError: The server or database cannot be used, its driver is not installed, or the experiment was
+            deleted.
     """
     # MLflow retries for minutes by default, and would make a run twice whose making took too long; the thread
     # has its own patience, and looks first
@@ -64,7 +69,13 @@ def open_experiment(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         return client, known.experiment_id
     except InputError:
         raise
-    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+    except ModuleNotFoundError as error:
+        driver = (error.name or "").partition(".")[0]
+        raise InputError(
+            f"MLflow at {without_password(uri)} needs the driver {driver}, which is not installed: "
+            f"pip install '{_PACKAGES.get(driver, driver)}'"
+        ) from None
+    except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
         raise InputError(
             f"MLflow at {without_password(uri)} cannot be used: {reason_without_password(uri, error)}"
         ) from None
