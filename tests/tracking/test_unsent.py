@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from themo.errors import InputError
-from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of, mark, marked
+from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of, is_marked, mark, marked
 from themo.tracking.uri import default_uri
 
 PLACE = Destination("http://server:5000", "any")
@@ -86,7 +87,41 @@ def test_a_mark_removed_before_it_is_locked_is_made_again(
     assert json.loads(path.read_text()) == {"uri": "http://server:5000", "experiment": "any"}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"uri": 5, "experiment": "e"}', '{"uri": null}'])
+@pytest.mark.parametrize("call", ["pwrite", "ftruncate"])
+@pytest.mark.parametrize(
+    "new", [Destination(None, "b"), Destination("http://server-with-a-long-name:5000", "b")]
+)
+def test_a_mark_whose_rewriting_breaks_off_keeps_a_destination(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: str, new: Destination
+) -> None:
+    mark(folder, PLACE)
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match="full"):
+            Mark(folder, new)
+    assert destination_of(folder) == (PLACE if call == "pwrite" else new)
+    mark(folder, PLACE)
+    assert destination_of(folder) == PLACE
+
+
+def test_a_mark_cut_short_by_a_full_disk_has_no_destination(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = os.pwrite
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", lambda file, text, at: plain(file, text[:5], at))
+        with pytest.raises(OSError, match="No space left"):
+            Mark(folder, PLACE)
+    assert destination_of(folder) is None
+    assert is_marked(folder)
+    assert Mark(folder, PLACE).is_new
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"uri": 5, "experiment": "e"}', '{"uri": null}'])
 def test_a_damaged_mark_is_named(folder: Path, text: str) -> None:
     (folder / MARK_FILE).write_text(text)
     with pytest.raises(InputError, match=r"/\.unsent: must name the uri and the experiment of the runs"):

@@ -25,7 +25,7 @@ from themo.process.progress import console
 from themo.tracking.names import comparison_params, version_name
 from themo.tracking.projection import Point, Projection, Run, RunStatus
 from themo.tracking.runs import Sent, Tracking, send
-from themo.tracking.unsent import destination_of
+from themo.tracking.unsent import destination_of, is_marked
 from themo.tracking.uri import URI_VARIABLE, default_uri, tracking_uri, without_password
 
 ENDED = "ended"
@@ -149,11 +149,11 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
     *_, key = keys = _keys(version)
     is_of_search = len(keys) > 1
     folder = version.parent if is_of_search else version
-    is_whole = not is_of_search and destination_of(version) is not None  # its training was not sent
+    is_whole = not is_of_search and is_marked(version)  # its training was not sent
     is_tested = False
 
     def project() -> Projection:
-        if not is_tested or (is_of_search and destination_of(folder) is not None):
+        if not is_tested or (is_of_search and is_marked(folder)):
             return Projection()  # the search brings its test with all that waits
         return project_version(version, settings, key, adds_only=not is_whole)
 

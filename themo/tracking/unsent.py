@@ -6,6 +6,7 @@ removed once the server has all runs: it remains after a kill, or if the server 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import suppress
@@ -59,9 +60,15 @@ class Mark:
         self.path = folder / MARK_FILE
         self._descriptor = _locked(self.path)
         self.is_new = not os.fstat(self._descriptor).st_size
+        content = json.dumps(asdict(destination), ensure_ascii=False).encode()
         try:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps(asdict(destination), ensure_ascii=False).encode(), 0)
+            # over the old content, then shortened: a full disk leaves the old content, and a kill in between
+            # leaves spaces behind the new one. No rename: the lock is the file's.
+            padded = content.ljust(os.fstat(self._descriptor).st_size)
+            if os.pwrite(self._descriptor, padded, 0) < len(padded):
+                os.ftruncate(self._descriptor, 0)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.ftruncate(self._descriptor, len(content))
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -85,15 +92,23 @@ def marked(logs_dir: Path) -> list[Path]:
     return [mark.parent for mark in marks if not is_locked(mark)]
 
 
+def is_marked(folder: Path) -> bool:
+    """Whether a folder has a mark."""
+    return (folder / MARK_FILE).exists()
+
+
 def destination_of(folder: Path) -> Destination | None:
-    """The destination in a folder's mark; None without one.
+    """The destination in a folder's mark; None without one, and if a full disk or a kill left it empty.
 
     Raises:
         InputError: The mark is damaged.
     """
     path = folder / MARK_FILE
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not text:
+            return None
+        tree = json.loads(text)
         uri, experiment = tree["uri"], tree["experiment"]
         if not isinstance(experiment, str) or not isinstance(uri, str | None):
             raise TypeError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from themo.errors import InputError, reason_of
 from themo.evaluation.recording import score_and_record
 from themo.process.progress import console
-from themo.tracking.unsent import destination_of
+from themo.tracking.unsent import is_marked
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -119,7 +119,7 @@ def _send_to_mlflow(search: Search, folder: Path) -> None:
     from tune.results.parent_run import send_winner
 
     try:
-        if destination_of(folder) is None:
+        if not is_marked(folder):
             send_winner(search, folder)
     except Exception as error:  # no failure may lose the search's result
         console.print(f"The winner is not in MLflow: {reason_of(error)}", soft_wrap=True)
