@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,6 +38,28 @@ def test_chunks_are_the_whole_array(tmp_path: Path, n_rows: int) -> None:
     values = np.arange(150, dtype=np.float32).reshape(50, 3)
     np.save(tmp_path / "v.npy", values)
     np.testing.assert_array_equal(np.concatenate(list(VectorFile(tmp_path / "v.npy").chunks(n_rows))), values)
+
+
+def test_the_file_is_closed_with_its_last_reference(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.ones((5, 3), np.float32))
+    file = VectorFile(tmp_path / "v.npy")
+    descriptor = file._descriptor
+    os.fstat(descriptor)
+    del file
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_file_that_outlives_its_module_closes_silently(tmp_path: Path) -> None:
+    """At the end of the interpreter, Python sets the globals of modules to None."""
+    np.save(tmp_path / "v.npy", np.ones((5, 3), np.float32))
+    script = (
+        "import builtins, pathlib, themo.files.vectors as vectors\n"
+        f"builtins.kept = vectors.VectorFile(pathlib.Path({str(tmp_path / 'v.npy')!r}))\n"
+        "vectors.os = None\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_a_file_cut_while_it_is_read(tmp_path: Path) -> None:

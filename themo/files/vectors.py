@@ -8,6 +8,7 @@ processes share and which counts to none.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from tokenize import TokenError
@@ -48,13 +49,11 @@ class VectorFile:
         self._start: int = mapped.offset
         self._row_bytes = self.shape[1] * self.dtype.itemsize
         self._descriptor = os.open(path, os.O_RDONLY)
+        # not __del__: at the end of the interpreter the module `os` may be gone
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         return self.shape[0]
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
 
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Read the rows at B indices, (B, D) float32."""
