@@ -62,6 +62,7 @@ class SearchRuns:
         self._folder = folder
         self._reports = ReadReports(folder)
         self._children: dict[str, tuple[Trial, bool, bool | None, int, Run]] = {}
+        self._study: tuple[object, Study] | None = None
         self._last: tuple[object, Projection] = (None, Projection())
 
     def rest(self) -> None:
@@ -76,14 +77,18 @@ class SearchRuns:
             OSError: A file cannot be read.
         """
         path, at_rest = self._folder / STUDY_FILE, not self._is_running
-        self._reports.look()
         stat = path.stat()
-        state = (at_rest, stat.st_mtime_ns, stat.st_size, self._reports.n_read)
-        if at_rest or state != self._last[0]:
+        of_study = (at_rest, stat.st_mtime_ns, stat.st_size)
+        if at_rest or self._study is None or of_study != self._study[0]:
             study = Study.read(path)
             if at_rest:
                 study.reset_to_checkpoints()
-            self._last = state, self._projection(study, at_rest)
+            self._study = of_study, study
+        # after the study: a report is appended before the study with it is saved, so none is without metrics
+        self._reports.look()
+        state = (of_study, self._reports.n_read)
+        if at_rest or state != self._last[0]:
+            self._last = state, self._projection(self._study[1], at_rest)
         return self._last[1]
 
     def _projection(self, study: Study, at_rest: bool) -> Projection:

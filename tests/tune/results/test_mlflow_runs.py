@@ -14,7 +14,7 @@ from themo.tracking.projection import Projection, Run
 from tune.cluster.resources import Resources
 from tune.results.mlflow_runs import SearchRuns, axes_of
 from tune.space.dimensions import Choice
-from tune.study.reports import ReportLog
+from tune.study.reports import ReadReports, ReportLog
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Takeover
@@ -108,6 +108,47 @@ def test_a_child_has_all_metrics_of_each_report_once(search: Search, study: Stud
     points = by_name(search, study)["trial 0 of mine"].points
     assert [(point.step, point.at) for point in points] == [(100, 1000), (200, 2000), (300, 5000)]
     assert points[2].metrics == {"pairs_seen": 300.0, search.objective: 0.3}
+
+
+def test_a_report_saved_while_the_record_is_read_has_all_metrics(
+    search: Search, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.add(PARAMS)
+    report(search, study, 0, 100, 0.1, at=1000)
+    study.save()
+    runs = SearchRuns(search, search.folder, is_running=True)
+    runs()
+    plain = ReadReports.look, Study.read
+    due = [(200, 300), (400, 500)]  # before each of the two reads; the record keeps the last one's metrics
+
+    def beginning() -> None:
+        for pairs in due.pop(0) if due else ():
+            report(search, study, 0, pairs, pairs / 1000, at=10 * pairs)
+            study.save()
+
+    def look(reports: ReadReports) -> None:
+        beginning()
+        plain[0](reports)
+
+    def read(path: Path) -> Study:
+        beginning()
+        return plain[1](path)
+
+    monkeypatch.setattr(ReadReports, "look", look)
+    monkeypatch.setattr(Study, "read", read)
+    study.add(PARAMS)  # saves
+    points = [point for run in runs().runs if run.name == "trial 0 of mine" for point in run.points]
+    assert [point.step for point in points] == [100, 200, 300, 400, 500]
+    assert all(point.metrics.keys() == points[0].metrics.keys() for point in points)
+
+
+def test_new_reports_are_sent_before_the_record_is_saved(search: Search, study: Study) -> None:
+    study.add(PARAMS)
+    study.save()
+    runs = SearchRuns(search, search.folder, is_running=True)
+    assert [len(run.points) for run in runs().runs] == [0, 0]
+    report(search, study, 0, 100, 0.1, at=1000)
+    assert [len(run.points) for run in runs().runs] == [0, 1]
 
 
 def test_an_older_search_has_the_objective_of_each_report(search: Search, study: Study) -> None:
