@@ -8,6 +8,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from tiny import SettingsFactory, write_picture, write_version_of
 
 import themo
 from themo.config.settings import Settings
+from themo.evaluation.encoders import _load_encoder
+from themo.files.atomic import replace_folder
 from themo.models.axes import write_axes
 from themo.models.student import load_student
 from themo.models.teacher import Teacher
@@ -44,6 +48,26 @@ def pictures(tmp_path: Path) -> list[Path]:
     for path in paths:
         write_picture(path, random)
     return paths
+
+
+@pytest.mark.parametrize("read", [partial(themo.load, runtime="torch"), _load_encoder], ids=["load", "test"])
+def test_a_student_replaced_while_it_is_read_is_read_again(
+    version: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    plain, loaded = load_file, []
+
+    def load(path: Path) -> dict[str, torch.Tensor]:
+        tensors = plain(path)
+        if not loaded:
+            replace_folder(
+                path.parent, lambda new: shutil.copytree(version / "student", new, dirs_exist_ok=True)
+            )
+        loaded.append(path.name)
+        return tensors
+
+    monkeypatch.setattr("themo.models.student.load_file", load)
+    read(version)
+    assert loaded == ["model.safetensors", "head.safetensors"] * 2
 
 
 def test_texts_keep_their_order_in_any_batch_size(version: Path) -> None:

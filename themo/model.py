@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from themo.checkpoints.version_teacher import VersionTeacher
-from themo.checkpoints.versions import find_cache, find_part, read_settings
+from themo.checkpoints.versions import find_cache, load_part, read_settings
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.metrics import unit
@@ -78,8 +78,11 @@ def load(
     settings = settings.override({"cache_dir": str(cache)})
     if is_table(folder):
         return Model(folder, settings, load_table(folder))
-    encoder = open_encoder(find_part(folder, "student"), runtime, where, Cache(cache.absolute()))
-    return Model(folder, settings, encoder)
+
+    def read(student: Path) -> TextEncoder:
+        return open_encoder(student, runtime, where, Cache(cache.absolute()))
+
+    return Model(folder, settings, load_part(folder, "student", read))
 
 
 class Model:
@@ -286,7 +289,7 @@ class Model:
         """
         if isinstance(self._encoder, StaticTable):
             return None
-        axes = read_axes(find_part(self.version, "student"))
+        axes = load_part(self.version, "student", read_axes)
         return None if axes is None else axes.numpy()
 
     def _shortened(self, vectors_ND: torch.Tensor, dimensions: int | None) -> torch.Tensor:

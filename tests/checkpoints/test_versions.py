@@ -10,13 +10,24 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import SettingsFactory
+from torch import Tensor
 
-from themo.checkpoints.versions import Checkpoint, find_part, new_version, read_settings, read_summary
+from themo.checkpoints.versions import (
+    Checkpoint,
+    find_part,
+    load_part,
+    new_version,
+    read_settings,
+    read_summary,
+)
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
-from themo.models.student import load_student
+from themo.files.atomic import replace_folder
+from themo.models.backbones import load_config
+from themo.models.student import load_head, load_student, read_weights, save_student
 from themo.training.loop import Report, train
 
 
@@ -183,6 +194,70 @@ def test_a_part_between_its_two_renames_is_found(version: Path) -> None:
     (version / "student").rename(version / ".student.old")
     assert find_part(version, "student") == version / ".student.old"
     load_student(find_part(version, "student"))
+
+
+def test_a_student_replaced_while_it_is_loaded_is_loaded_again(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the backbone is of one student and the head of another."""
+    other = {name: tensor + 1 for name, tensor in read_weights(version / "student").items()}
+    plain, n_loads = load_file, 0
+
+    def write(folder: Path) -> None:
+        shutil.copytree(version / "student", folder, dirs_exist_ok=True)
+        _, tokenizer = load_student(version / "student")
+        config = load_config(str(version / "student"))
+        save_student(folder, other, load_head(version / "student"), config, tokenizer)
+
+    def load(path: Path) -> dict[str, Tensor]:
+        nonlocal n_loads
+        n_loads += 1
+        loaded = plain(path)
+        if n_loads == 1:  # between the files of backbone and head
+            replace_folder(version / "student", write)
+        return loaded
+
+    monkeypatch.setattr("themo.models.student.load_file", load)
+    student, _ = load_part(version, "student", load_student)
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_a_student_removed_while_it_is_loaded_is_found_again(version: Path) -> None:
+    n_loads = 0
+
+    def load(folder: Path) -> str:
+        nonlocal n_loads
+        n_loads += 1
+        if n_loads == 1:
+            replace_folder(folder, lambda new: shutil.copytree(version / "student", new, dirs_exist_ok=True))
+            raise InputError(f"{folder}: is not a complete student")
+        return "whole"
+
+    assert load_part(version, "student", load) == "whole"
+
+
+def test_a_damaged_student_is_loaded_once(version: Path) -> None:
+    (version / "student" / "head.json").unlink()
+    folders: list[Path] = []
+
+    def load(folder: Path) -> Any:
+        folders.append(folder)
+        return load_student(folder)
+
+    with pytest.raises(InputError, match="is not a complete student"):
+        load_part(version, "student", load)
+    assert len(folders) == 1
+
+
+def test_a_student_replaced_during_every_load_is_refused(version: Path) -> None:
+    def load(folder: Path) -> None:
+        shutil.copytree(folder, version / "copy")
+        replace_folder(folder, lambda new: shutil.copytree(version / "copy", new, dirs_exist_ok=True))
+        shutil.rmtree(version / "copy")
+
+    with pytest.raises(InputError, match=r"/version_0: student/ was replaced in each of 10 loads: try again"):
+        load_part(version, "student", load)
 
 
 def test_no_version(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@
 
 Every part is written under a temporary name and renamed, `checkpoint/` last. A directory replaces
 its predecessor in two renames. A reader or a resume between the two finds the predecessor under its `.old`
-name.
+name. `load_part` reads a directory again that was replaced meanwhile.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -38,7 +38,10 @@ from themo.files.weights import write_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
+T = TypeVar("T")
 Metrics = dict[str, float]
+Identity = tuple[int, int, int]
+"""Device, number and time of change of a folder."""
 
 METRICS_FILE = "metrics.csv"
 TEST_FILE = "test.json"
@@ -49,6 +52,7 @@ OF_TESTS = (TEST_FILE, REPORT_FILE)
 
 _LOCK_FILE = ".lock"
 _RUN_FILE = "run.txt"
+_MOST_LOADS = 10
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,14 @@ class Checkpoint:
         """
         from safetensors.torch import load_file  # with torch, which settings and summaries do without
 
-        folder = find_part(version, "checkpoint")
-        try:
-            tensors = load_file(folder / "state.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(f"{folder}: is not a complete checkpoint: {reason_of(error)}") from error
-        return cls(tensors, read_progress(version))
+        def read(folder: Path) -> Checkpoint:
+            try:
+                tensors = load_file(folder / "state.safetensors")
+            except (OSError, ValueError, SafetensorError) as error:
+                raise InputError(f"{folder}: is not a complete checkpoint: {reason_of(error)}") from error
+            return cls(tensors, _progress_in(folder))
+
+        return load_part(version, "checkpoint", read)
 
 
 def read_progress(version: Path) -> dict[str, Any]:
@@ -92,7 +98,10 @@ def read_progress(version: Path) -> dict[str, Any]:
     Raises:
         InputError: The checkpoint is missing or damaged.
     """
-    folder = find_part(version, "checkpoint")
+    return load_part(version, "checkpoint", _progress_in)
+
+
+def _progress_in(folder: Path) -> dict[str, Any]:
     try:
         progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -273,10 +282,55 @@ def find_part(version: Path, name: str) -> Path:
     Raises:
         InputError: The folder is missing.
     """
-    for folder in (version / name, old_name(version / name)):
-        if folder.is_dir():
-            return folder
+    folder = version / name
+    for place in (
+        folder,
+        old_name(folder),
+        folder,
+    ):  # again: the second rename may come between the two looks
+        if place.is_dir():
+            return place
     raise InputError(f"{version}: must be a version directory, but has no {name}/")
+
+
+def load_part(version: Path, name: str, load: Callable[[Path], T]) -> T:
+    """Load the folder ``student`` or ``checkpoint`` of a version directory, which may be in training.
+
+    A training that replaces the folder during the load would give files of two students, or fail the load:
+    then the folder is loaded again.
+
+    Args:
+        version: The version directory.
+        name: ``student`` or ``checkpoint``.
+        load: Reads the given folder; called again after a replacement.
+
+    Raises:
+        InputError: The folder is missing, `load` refuses it, or it was replaced in each of ten loads.
+    """
+    for _ in range(_MOST_LOADS):
+        folder = find_part(version, name)
+        before = identity_of(folder)
+        try:
+            loaded = load(folder)
+        except (InputError, OSError):
+            if before is not None and identity_of(folder) == before:
+                raise
+            continue
+        if before is not None and identity_of(folder) == before:
+            return loaded
+    raise InputError(f"{version}: {name}/ was replaced in each of {_MOST_LOADS} loads: try again later")
+
+
+def identity_of(folder: Path) -> Identity | None:
+    """Return what changes when a folder is replaced; None for a missing folder.
+
+    The time of change is part of it, since a file system may reuse the number of a removed folder.
+    """
+    try:
+        status = folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _table(reports: Sequence[Metrics]) -> str:

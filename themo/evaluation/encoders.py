@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from themo.checkpoints.version_teacher import VersionTeacher
-from themo.checkpoints.versions import find_part
+from themo.checkpoints.versions import load_part
 from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.caption_sets import CaptionSet
@@ -138,7 +138,7 @@ def _load_encoder(version: Path) -> tuple[int, Callable[[torch.device, Sequence[
     if is_table(version):
         table = load_table(version)
         return table.dimension, lambda _, texts: table.encode(texts)
-    student, tokenizer = load_student(find_part(version, "student"))
+    student, tokenizer = load_part(version, "student", load_student)
     return student.head.dimension, lambda device, texts: student.to(device).encode(tokenizer, texts)
 
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from themo.checkpoints.versions import find_part
+from themo.checkpoints.versions import load_part
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.encoders import Examination
@@ -131,7 +131,10 @@ def measure_sizes(
         raise InputError("--sizes needs the retrieval test, got --task accuracy")
     captions = tested.xtd10.captions[settings.benchmarks.language]
     right_T = torch.tensor(tested.xtd10.image_of_caption)
-    row, student = tested.rows[STUDENT], find_part(version, "student")
+    row = tested.rows[STUDENT]
+    n_megabytes, axes = load_part(
+        version, "student", lambda folder: (megabytes(*folder.iterdir()), read_axes(folder))
+    )
     images_IE = row.images(tested.xtd10.images).float().cpu()
 
     def scored(encode: Encode, size: float, gallery_IE: Tensor = images_IE) -> _Form:
@@ -147,8 +150,7 @@ def measure_sizes(
     def whole(texts: Sequence[str]) -> Tensor:
         return row.encode(texts).float().cpu()
 
-    forms = {STUDENT: scored(whole, megabytes(*student.iterdir()))}
-    axes = read_axes(student)
+    forms = {STUDENT: scored(whole, n_megabytes)}
     for width in settings.loss.nested_widths or ():
         if axes is None or width >= len(axes):
             continue

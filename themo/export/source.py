@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from themo.checkpoints.version_teacher import VersionTeacher
-from themo.checkpoints.versions import TEST_FILE, find_part, read_summary, settings_here
+from themo.checkpoints.versions import TEST_FILE, load_part, read_summary, settings_here
 from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.errors import InputError
@@ -62,7 +62,7 @@ class Source:
         # the test may have used other test sets than the run's
         if scores is not None and "benchmarks" in scores:
             settings = settings.model_copy(update={"benchmarks": scores["benchmarks"]})
-        return cls(version, settings, summary, scores, *load_student(find_part(version, "student")))
+        return cls(version, settings, summary, scores, *load_part(version, "student", load_student))
 
     @property
     def has_teacher(self) -> bool:

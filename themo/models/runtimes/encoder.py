@@ -115,6 +115,8 @@ def _open_graph(folder: Path, runtime: Chosen, cache: Cache) -> TextEncoder:
         console.print(f"Preparing the text encoder for {TITLES[runtime]}, once: {cache.folder}")
         with waiting(f"Preparing the text encoder for {TITLES[runtime]}"):
             student, tokenizer = load_student(folder)
+            if digest_folder(folder) != digest:  # else the cache would hold another student's graph
+                raise InputError(f"{folder}: was replaced while its graph was built")
             write = write_openvino if runtime == "openvino" else write_graph
             write(entry / _MODELS[runtime], student)
             graph = TextEncoder(student.head, tokenizer, _SESSIONS[runtime](entry / _MODELS[runtime]))
@@ -131,7 +133,8 @@ def _open_graph(folder: Path, runtime: Chosen, cache: Cache) -> TextEncoder:
             f"{folder}: runtime {runtime!r} supports at most {MOST_BYTES / 1e9:.1f} GB of weights, "
             f"got {n_bytes / 1e9:.1f}"
         )
-    key = {"form": _FORM, "runtime": runtime, "student": digest_folder(folder)}
+    digest = digest_folder(folder)
+    key = {"form": _FORM, "runtime": runtime, "student": digest}
     entry = cache.entry("encoder", key, build)
     return TextEncoder(
         load_head(folder), Tokenizer.load(str(folder)), _SESSIONS[runtime](entry / _MODELS[runtime])
