@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tiny import NOUNS, SettingsFactory, write_captioned_images, write_lines, write_picture
 from torch.nn import functional
 
+from themo.checkpoints.versions import identity_of
 from themo.cli.main import main
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
@@ -76,6 +77,10 @@ def test_scores_of_student_ceiling_and_floor(tested: Settings, version: Path) ->
         assert scores[row]["retrieval@01"] <= scores[row]["retrieval@05"] <= scores[row]["retrieval@10"] <= 1
         assert scores[row]["accuracy@05"] == 1  # of three classes
     json.dumps(scores)
+
+
+def test_scores_name_the_student_that_was_read(tested: Settings, version: Path) -> None:
+    assert examine(tested, version, task="retrieval").student == identity_of(version / "student") is not None
 
 
 def test_decomposed_captions_and_prompts_score_as_composed(

@@ -190,13 +190,19 @@ def write_version(
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", settings.to_yaml())
     if save_student is not None:
-        for name in OF_TESTS:  # results of the previous student
-            (folder / name).unlink(missing_ok=True)
+        _remove_results(folder)
         replace_folder(folder / "student", save_student)
+        _remove_results(folder)  # of a test that ended meanwhile
     write_text(folder / METRICS_FILE, _table(reports))
     write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False))
     # last: after a kill, a resume from the previous checkpoint writes the other files again
     replace_folder(folder / "checkpoint", checkpoint.save)
+
+
+def _remove_results(version: Path) -> None:
+    """Remove the results of the previous student's test."""
+    for name in OF_TESTS:
+        (version / name).unlink(missing_ok=True)
 
 
 def read_settings(version: Path) -> Settings:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from themo.checkpoints.version_teacher import VersionTeacher
-from themo.checkpoints.versions import load_part
+from themo.checkpoints.versions import Identity, identity_of, load_part
 from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.caption_sets import CaptionSet
@@ -56,6 +56,7 @@ class Examination:
         rows: Scored encoders.
         look: Encodes image files with the teacher, without caching.
         pictured: Scenes of the retrieval set's pictures, if the set is the miniature's.
+        student: Identity of the student's folder; None: no student, or a static table.
     """
 
     benchmarks: BenchmarkSettings
@@ -65,6 +66,7 @@ class Examination:
     rows: Mapping[str, Row]
     look: ImageEncoder
     pictured: Pictured | None
+    student: Identity | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``test.json``: `Scores.to_dict` and the test sets as "benchmarks"."""
@@ -94,7 +96,7 @@ def examine(
     """
     sources = Sources(settings)
     xtd10, imagenet, caption_sets = _open_benchmarks(settings, sources, task, version)
-    encoder = _load_encoder(version) if version is not None else None
+    encoder, identity = _load_encoder(version) if version is not None else (None, None)
     if settings.data.targets is not None:
         if version is None:
             raise InputError(
@@ -130,16 +132,23 @@ def examine(
     def look(paths: Sequence[Path]) -> Tensor:
         return teacher.model.encode_images(paths)
 
-    return Examination(settings.benchmarks, scores, xtd10, imagenet, rows, look, pictured)
+    return Examination(settings.benchmarks, scores, xtd10, imagenet, rows, look, pictured, identity)
 
 
-def _load_encoder(version: Path) -> tuple[int, Callable[[torch.device, Sequence[str]], Tensor]]:
-    """Return dimension and encoder, of texts on a device, of a version's student or of a static table."""
+_Encoder = tuple[int, Callable[[torch.device, Sequence[str]], Tensor]]
+"""Dimension, and encoder of texts on a device."""
+
+
+def _load_encoder(version: Path) -> tuple[_Encoder, Identity | None]:
+    """Return the encoder of a version's student with its identity, or of a static table, without one."""
     if is_table(version):
         table = load_table(version)
-        return table.dimension, lambda _, texts: table.encode(texts)
-    student, tokenizer = load_part(version, "student", load_student)
-    return student.head.dimension, lambda device, texts: student.to(device).encode(tokenizer, texts)
+        return (table.dimension, lambda _, texts: table.encode(texts)), None
+    (student, tokenizer), identity = load_part(
+        version, "student", lambda folder: (load_student(folder), identity_of(folder))
+    )
+    dimension = student.head.dimension
+    return (dimension, lambda device, texts: student.to(device).encode(tokenizer, texts)), identity
 
 
 def _baselines(settings: Settings, sources: Sources, device: torch.device, ceiling: Row) -> dict[str, Row]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from themo.config.settings import Settings
+from themo.errors import InputError
 from themo.evaluation.score_names import logged_scores
 from themo.process.garbage import uncollected
+from themo.process.output import typed
 from themo.process.progress import console, waiting
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ def score_and_record(
 ) -> Examination:
     """Score a version, write ``test.json`` and remove the report of an earlier test.
 
+    If a training replaced the student during the test, nothing is written, which is printed: the scores are
+    not those of the student on disk.
+
     The scores are logged to the version's run in MLflow, those of a search's best version to the search's
     run; scores of baselines alone are a run of their own. `must_answer` is that of `Tracking`, `sizes` are
     those of `write_test`, from an earlier test.
@@ -44,13 +49,41 @@ def score_and_record(
     with tracking_of(settings, version, must_answer=must_answer):
         tested = examine(settings, version, task=task, baseline=baseline, floor=floor)
         # before waiting for MLflow
-        (version / REPORT_FILE).unlink(missing_ok=True)  # an older report would contradict these scores
-        console.print(f"Written: {write_test(version, tested, sizes)}")
+        if is_current(version, tested):
+            (version / REPORT_FILE).unlink(missing_ok=True)  # an older report would contradict these scores
+        if (written := write_test(version, tested, sizes)) is None:
+            console.print(f"Not recorded: {replaced_during_test(version)}", soft_wrap=True)
+        else:
+            console.print(f"Written: {written}")
     return tested
 
 
-def write_test(version: Path, tested: Examination, sizes: Sizes | None = None) -> Path:
-    """Write ``test.json`` and return its path.
+def is_current(version: Path, tested: Examination) -> bool:
+    """Whether a version still has the tested student."""
+    from themo.checkpoints.versions import find_part, identity_of
+
+    if tested.student is None:
+        return True
+    try:
+        return identity_of(find_part(version, "student")) == tested.student
+    except InputError:
+        return False
+
+
+def replaced_during_test(version: Path) -> str:
+    """Return the message of a student that is not the tested one any more."""
+    again = typed("test", "--version-path", version)
+    return (
+        f"{version / 'student'} was replaced during the test, whose scores are of its predecessor; "
+        f"to test the new one: {again}"
+    )
+
+
+def write_test(version: Path, tested: Examination, sizes: Sizes | None = None) -> Path | None:
+    """Write ``test.json`` and return its path; None, without the file, if the student was replaced.
+
+    A training removes the file before and after it replaces the student. So a file that is written while it
+    replaces the student does not stay either.
 
     Args:
         version: The tested version directory.
@@ -62,7 +95,12 @@ def write_test(version: Path, tested: Examination, sizes: Sizes | None = None) -
 
     content = tested.to_dict() | ({"sizes": sizes} if sizes else {})
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    if not is_current(version, tested):
+        return None
     write_text(version / TEST_FILE, text + "\n")
+    if not is_current(version, tested):
+        (version / TEST_FILE).unlink(missing_ok=True)
+        return None
     return version / TEST_FILE
 
 

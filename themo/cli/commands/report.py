@@ -136,7 +136,7 @@ def _report_on_test(version: Path) -> Path:
     """Test a version and write the report of the test, with baselines and sizes of its last test."""
     from themo.checkpoints.versions import TEST_FILE, settings_here
     from themo.evaluation.encoders import BASELINE, FLOOR, TRANSLATED
-    from themo.evaluation.recording import score_and_record
+    from themo.evaluation.recording import is_current, replaced_during_test, score_and_record
     from themo.evaluation.report.page import write_report
     from themo.evaluation.report.tables import read_scores
 
@@ -147,4 +147,8 @@ def _report_on_test(version: Path) -> Path:
     baseline = not rows.keys().isdisjoint((BASELINE, TRANSLATED))
     sizes = rows.get("sizes")
     tested = score_and_record(settings, version, "all", baseline=baseline, floor=FLOOR in rows, sizes=sizes)
-    return write_report(tested, settings, version, sizes)
+    report = write_report(tested, settings, version, sizes)
+    if not is_current(version, tested):
+        report.unlink(missing_ok=True)
+        raise InputError(f"report: {replaced_during_test(version)}")
+    return report

@@ -12,7 +12,7 @@ from themo.cli.options import Parser, add_json, add_presets, add_settings, path
 from themo.config.settings import Settings, load
 from themo.config.worlds import note_on_tests
 from themo.errors import InputError
-from themo.evaluation.recording import score_and_record
+from themo.evaluation.recording import is_current, replaced_during_test, score_and_record
 from themo.process.output import from_here, print_json, print_result, with_command
 from themo.process.progress import console, waiting
 
@@ -108,6 +108,10 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         from themo.evaluation.report.page import write_report
 
         report = write_report(tested, settings, version, by_name)
+        if not is_current(version, tested):
+            report.unlink(missing_ok=True)
+            report = None
+            console.print(f"No report: {replaced_during_test(version)}", soft_wrap=True)
     if options.json:
         of_sizes = {"sizes": by_name} if sizes else {}
         print_json(tested.to_dict() | of_sizes | ({"report": str(report)} if report else {}))
@@ -134,5 +138,6 @@ def _measure_sizes(
 
     with waiting("Measuring sizes"):
         sizes = measure_sizes(tested, settings, version, folders)
-    write_test(version, tested, {name: size.to_dict() for name, size in sizes.items()})
+    if write_test(version, tested, {name: size.to_dict() for name, size in sizes.items()}) is None:
+        console.print(f"Sizes not recorded: {replaced_during_test(version)}", soft_wrap=True)
     return sizes
