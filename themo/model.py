@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from themo.checkpoints.version_teacher import VersionTeacher
-from themo.checkpoints.versions import find_cache, load_part, read_settings
+from themo.checkpoints.versions import Identity, find_cache, identity_of, load_part, read_settings
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.metrics import unit
@@ -79,10 +79,10 @@ def load(
     if is_table(folder):
         return Model(folder, settings, load_table(folder))
 
-    def read(student: Path) -> TextEncoder:
-        return open_encoder(student, runtime, where, Cache(cache.absolute()))
+    def read(student: Path) -> tuple[TextEncoder, Identity | None]:
+        return open_encoder(student, runtime, where, Cache(cache.absolute())), identity_of(student)
 
-    return Model(folder, settings, load_part(folder, "student", read))
+    return Model(folder, settings, *load_part(folder, "student", read))
 
 
 class Model:
@@ -93,11 +93,19 @@ class Model:
     Attributes:
         version: The version directory.
         settings: The version's settings; `paths.cache_dir` is the cache in use.
+        student: Identity of the student's folder as it was read; None: a static table.
     """
 
-    def __init__(self, version: Path, settings: Settings, encoder: TextEncoder | StaticTable) -> None:
+    def __init__(
+        self,
+        version: Path,
+        settings: Settings,
+        encoder: TextEncoder | StaticTable,
+        student: Identity | None = None,
+    ) -> None:
         self.version = version
         self.settings = settings
+        self.student = student
         self._encoder = encoder
         self._process = os.getpid()
 

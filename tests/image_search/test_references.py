@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny import SettingsFactory, write_lines, write_version_of
 
 import themo
+from themo.files.atomic import replace_folder
 from themo.image_search import references
 from themo.image_search.references import load_references, reference_texts
 from themo.image_search.subjects import SUBJECTS, subject_texts
@@ -50,6 +53,24 @@ def test_texts_with_unknown_words_are_left_out(
     expected = model.encode(["el gato", "el perro"], normalize=True)
     assert found.vectors_RE == pytest.approx(expected, abs=1e-6)
     assert found.logit_scale == pytest.approx(model.teacher.logit_scale)
+
+
+def test_references_of_a_replaced_student_are_not_cached_as_its_successors(
+    tmp_path: Path, settings: SettingsFactory
+) -> None:
+    """A training replaces the student after it was loaded and before its references are encoded."""
+    version = write_version_of(settings(), tmp_path / "version_0", dimension=12)
+    other = load_file(version / "student" / "head.safetensors")
+
+    def write(folder: Path) -> None:
+        shutil.copytree(version / "student", folder, dirs_exist_ok=True)
+        save_file({name: -tensor for name, tensor in other.items()}, folder / "head.safetensors")
+
+    model = themo.load(version)
+    replace_folder(version / "student", write)
+    before = load_references(model).vectors_RE
+    after = load_references(themo.load(version)).vectors_RE
+    assert after == pytest.approx(-before, abs=1e-3)
 
 
 def test_references_are_encoded_once(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from themo.checkpoints.versions import find_part
+from themo.checkpoints.versions import Identity, identity_of, load_part
 from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
 from themo.data.sources import Sources, miniature_is_built
@@ -58,7 +59,7 @@ def load_references(model: Model) -> References:
 
     key = {
         "form": _FORM,
-        "student": _stamps(find_part(model.version, "student")),
+        "student": load_part(model.version, "student", partial(_stamps, read=model.student)),
         "teacher": model.teacher_fingerprint,
         "texts": subjects,
     }
@@ -108,7 +109,15 @@ def _encode(model: Model, subjects: Sequence[Sequence[str]]) -> Vectors:
     return unit
 
 
-def _stamps(folder: Path) -> list[list[object]]:
-    """Return name, size and time of change of each file; digests would read the whole student each time."""
+def _stamps(folder: Path, read: Identity | None) -> list[list[object]]:
+    """Return name, size and time of change of each file; digests would read the whole student each time.
+
+    Args:
+        folder: Folder of the student.
+        read: Identity of the folder that the model was read from. If a training has replaced it since, its
+            identity is returned: the vectors are not those of the files.
+    """
+    if read != identity_of(folder):
+        return [[str(folder.absolute()), *(read or ())]]
     files = [(path, path.stat()) for path in sorted(folder.iterdir())]
     return [[str(path.absolute()), status.st_size, status.st_mtime_ns] for path, status in files]
