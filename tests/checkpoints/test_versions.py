@@ -260,6 +260,18 @@ def test_a_student_replaced_during_every_load_is_refused(version: Path) -> None:
         load_part(version, "student", load)
 
 
+def test_a_part_renamed_between_two_looks_is_found(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training renames the new folder after the first look, and removes the old one before the second."""
+    plain, looked = Path.is_dir, []
+
+    def is_dir(path: Path) -> bool:
+        looked.append(path)
+        return len(looked) > 1 and plain(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    assert find_part(version, "student") == version / "student"
+
+
 def test_no_version(tmp_path: Path) -> None:
     message = re.escape(f"{tmp_path}: must be a version directory, but has no ")
     with pytest.raises(InputError, match=message + "config.yaml"):

@@ -169,6 +169,18 @@ def test_a_refusal_comes_before_heavy_imports(name: str, place: Path) -> None:
     assert said.count("Error: ") == 1
 
 
+@pytest.mark.parametrize("words", [["train"], ["tune"]], ids=lambda words: words[0])
+def test_an_address_that_cannot_be_parsed_is_refused_without_its_password(
+    words: list[str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://ana:s3[cr@db/mlflow")
+    code, loaded, said = run(words, place)
+    assert (code, loaded) == (2, []), said
+    (line,) = said.splitlines()
+    assert line.startswith("Error: MLFLOW_TRACKING_URI: must be a valid address")
+    assert "s3" not in line
+
+
 @pytest.mark.parametrize("name", ANSWERED)
 def test_readers_of_small_files_import_nothing_heavy(name: str, place: Path) -> None:
     code, loaded, said = run(ANSWERED[name], place)

@@ -2,10 +2,12 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tiny import write_version_of
 
 import themo
 from themo.config.settings import Settings
+from themo.files.atomic import replace_folder
 from themo.files.weights import write_weights
 from themo.models.runtimes import encoder as encoders
 from themo.models.student import load_student
@@ -50,6 +53,32 @@ def test_a_runtime_gives_the_students_vectors(
     assert model.count_tokens(TEXTS) == themo.load(version).count_tokens(TEXTS)
     themo.load(version, runtime=runtime)
     assert capfd.readouterr().err == ""  # found in the cache
+
+
+def test_a_student_replaced_before_its_graph_is_built_leaves_no_graph(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the cache would give the graph of the new student to copies of the old one."""
+    copy = Path(shutil.copytree(version, version.with_name("copy")))
+    plain, n_loads = encoders.load_student, 0
+
+    def load(folder: Path) -> Any:
+        nonlocal n_loads
+        n_loads += 1
+        if n_loads == 1:
+            replace_folder(folder, write)
+        return plain(folder)
+
+    def write(new: Path) -> None:
+        shutil.copytree(copy / "student", new, dirs_exist_ok=True)
+        tensors = {name: -tensor for name, tensor in load_file(new / "head.safetensors").items()}
+        write_weights(tensors, new / "head.safetensors", {"format": "pt"})
+
+    monkeypatch.setattr(encoders, "load_student", load)
+    new = themo.load(version, runtime="onnx").encode(TEXTS)
+    assert n_loads == 2
+    assert least_cosine(themo.load(copy, runtime="onnx").encode(TEXTS), -new) >= 0.9999
+    assert n_loads == 3, "a graph of its own"
 
 
 def test_a_changed_student_gets_a_graph_of_its_own(version: Path) -> None:
