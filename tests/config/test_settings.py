@@ -91,7 +91,7 @@ overrides = st.fixed_dictionaries(
         "nested_widths": st.none()
         | st.sets(st.integers(1, 999), min_size=1).map(lambda widths: tuple(sorted(widths))),
         "corpus": st.lists(words, min_size=1, max_size=3),
-        "columns": st.tuples(words, words),
+        "columns": st.lists(words, min_size=2, max_size=2, unique=True).map(tuple),
         "validation": st.none() | words,
         "backbone": words,
         "language": words | st.just("~"),

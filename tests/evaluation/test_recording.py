@@ -89,7 +89,7 @@ def test_scores_of_a_replaced_student_are_not_recorded(
     assert line.endswith(f"to test the new one: python -m themo test --version-path {version}")
 
 
-def test_scores_written_while_the_student_is_replaced_do_not_stay(
+def test_scores_written_while_the_student_is_replaced_are_gone(
     version: Path, tiny_settings: Settings
 ) -> None:
     """The training has removed the old scores already, and renames the new student later."""

@@ -421,7 +421,7 @@ def test_a_cache_that_cannot_be_written(update: Update, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has_codes", [False, True])
-def test_a_whole_index_in_a_cache_that_cannot_be_written_is_searched(
+def test_a_whole_index_in_a_read_only_cache_is_searched(
     update: Update, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_codes: bool
 ) -> None:
     """As on a read-only file system; root's permissions are not limited."""

@@ -55,9 +55,7 @@ def test_texts_with_unknown_words_are_left_out(
     assert found.logit_scale == pytest.approx(model.teacher.logit_scale)
 
 
-def test_references_of_a_replaced_student_are_not_cached_as_its_successors(
-    tmp_path: Path, settings: SettingsFactory
-) -> None:
+def test_references_of_a_replaced_student_are_not_cached(tmp_path: Path, settings: SettingsFactory) -> None:
     """A training replaces the student after it was loaded and before its references are encoded."""
     version = write_version_of(settings(), tmp_path / "version_0", dimension=12)
     other = load_file(version / "student" / "head.safetensors")

@@ -298,7 +298,7 @@ def test_without_a_server_the_winner_is_still_tested(
     settings = settings_in(tmp_path).model_dump(mode="json", exclude_unset=True) | tree
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     scores = SimpleNamespace(to_metrics=dict, to_table=lambda: "a table")
-    tested = SimpleNamespace(scores=scores, to_dict=lambda: {"n": {"xtd10": 1}})
+    tested = SimpleNamespace(scores=scores, student=None, to_dict=lambda: {"n": {"xtd10": 1}})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr("themo.evaluation.encoders.examine", lambda *_, **__: tested)
     close = Tracking.close

@@ -55,7 +55,7 @@ def test_a_runtime_gives_the_students_vectors(
     assert capfd.readouterr().err == ""  # found in the cache
 
 
-def test_a_student_replaced_before_its_graph_is_built_leaves_no_graph(
+def test_a_student_replaced_before_its_graph_leaves_no_graph(
     version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the cache would give the graph of the new student to copies of the old one."""

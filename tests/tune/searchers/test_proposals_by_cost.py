@@ -55,7 +55,7 @@ GP = pytest.param("gp", marks=pytest.mark.slow)
 
 
 @pytest.mark.slow
-def test_the_gaussian_process_takes_a_failed_first_trial_beside_carried_ones(settings: Settings) -> None:
+def test_a_failed_first_trial_beside_carried_ones(settings: Settings) -> None:
     space = a_space(settings, "gp")
     old = play(space, Study(None, "max"), 6)
     carried = [replace(trial, number=-1 - trial.number) for trial in old if trial.state == "COMPLETE"]

@@ -154,7 +154,7 @@ def test_a_trial_without_a_checkpoint_begins_again():
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
-def test_of_equal_trials_the_one_that_reached_the_value_itself_wins(mode):
+def test_of_equal_trials_one_without_a_takeover_wins(mode):
     """A takeover copies the donor's best value, which the new settings did not produce."""
     study, sign = Study(None, mode), 1 if mode == "max" else -1
     for number, value in ((0, 0.1), (1, 0.9)):
