@@ -55,9 +55,10 @@ lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
 .env:  ## create the secrets of the compose cluster
 	umask 077 && while read -r line; do case $$line in \
 		POSTGRES_PASSWORD=|RAY_AUTH_TOKEN=) \
-			echo "$$line$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(32))')";; \
+			secret=$$($(PYTHON) -c 'import secrets; print(secrets.token_hex(32))') || exit 1; \
+			echo "$$line$$secret";; \
 		*) echo "$$line";; \
-	esac; done < .env.example > $@
+	esac; done < .env.example > $@.tmp && mv $@.tmp $@
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; sys.exit("Themo needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

@@ -335,7 +335,7 @@ def test_slurm_job_starts_a_cluster_and_a_search(tmp_path: Path, nodes: int, exi
     assert resolves == [expected] * (nodes > 1)
     workers = [call for call in everything if call.startswith("srun") and call not in resolves]
     assert len(workers) == (nodes > 1)
-    assert all("--exclude=node1 " in call for call in workers)
+    assert all("--exclude=node1 " in call and "--cpus-per-task=16 " in call for call in workers)
     assert all("--ntasks=2" in call and "--address=10.0.0.7:6379 --block" in call for call in workers)
 
 

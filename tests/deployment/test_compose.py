@@ -138,6 +138,14 @@ def test_make_writes_secrets_once(tmp_path: Path) -> None:
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
 
 
+def test_without_python_no_file_with_empty_secrets_is_left(tmp_path: Path) -> None:
+    for name in ("Makefile", ".env.example"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    made = subprocess.run(["make", ".env", "PYTHON=none"], cwd=tmp_path, check=False, capture_output=True)
+    assert made.returncode != 0
+    assert not (tmp_path / ".env").exists()
+
+
 @dataclass(frozen=True)
 class Running:
     """The cluster, the search in it, and its secrets."""
