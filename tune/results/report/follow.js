@@ -3,8 +3,7 @@
 // content. The reader's scale, ranges, order of the table and place on the page stay.
 (() => {
   const SECONDS = 2, PATIENCE_SECONDS = 20;
-  const state = () => document.getElementById("live");
-  let version = null;  // of the content shown
+  const state = () => document.getElementById("live");  // its data-version: of the content shown
 
   async function ask(address) {
     const answer = await fetch(address, {cache: "no-store", signal: AbortSignal.timeout(1000 * PATIENCE_SECONDS)});
@@ -34,8 +33,7 @@
   async function look() {
     try {
       const news = await (await ask("state")).json();
-      if (version !== null && news.version !== version) replace(await (await ask("part")).text());
-      version = news.version;
+      if (news.version !== state().dataset.version) replace(await (await ask("part")).text());
       say(news);
     } catch (error) {
       state().classList.add("lost");

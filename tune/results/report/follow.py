@@ -97,7 +97,7 @@ class Follower:
         render = partial(
             render_page, scripts=(*SCRIPTS, _HERE / "follow.js"), is_served=True, is_part=is_part
         )
-        live = self._news["line"]
+        live = {"live": self._news["line"], "live_version": self._news["version"]}
         try:
             search = read_search(self._folder, asked_by="report NAME --follow")
             content = content_of(read_source(search, self._folder))
@@ -106,8 +106,8 @@ class Follower:
         except InputError as error:
             lines = [str(error)] if self._news["activity"] != "starting" else self._progress()[1]
         else:
-            return render(TEMPLATE, content.figures, data=content.data, **content.facts, live=live)
-        facts = {"name": self._folder.name, "lines": lines, "written": now_in_words(), "live": live}
+            return render(TEMPLATE, content.figures, data=content.data, **content.facts, **live)
+        facts = {"name": self._folder.name, "lines": lines, "written": now_in_words(), **live}
         return render(_WAITING, {}, **facts)
 
 

@@ -220,6 +220,20 @@ def test_the_page_grows_and_keeps_the_readers_choices(searched: tuple[Search, Pa
 
 
 @pytest.mark.slow
+def test_a_page_that_opens_late_is_not_left_stale(searched: tuple[Search, Path]) -> None:
+    _, folder = searched
+    with served(folder) as address:
+        older = get(address)
+        add_trial(folder, 0.6)
+        with opened(address) as seen:
+            seen.page.route(address, lambda route: route.fulfill(content_type="text/html", body=older))
+            seen.page.reload()
+            seen.page.locator("#shown").get_by_text("12 of 12 trials").wait_for()
+            seen.page.locator("#shown").get_by_text("of 13 trials").wait_for()
+            assert seen.errors == []
+
+
+@pytest.mark.slow
 def test_a_lost_server_is_said_on_the_page(searched: tuple[Search, Path]) -> None:
     with ExitStack() as open_:
         with served(searched[1]) as address:
