@@ -170,6 +170,31 @@ def test_enter_opens_and_escape_closes_a_picture(page: Page) -> None:
     expect(page.locator("#text")).to_have_value(TEXT)
 
 
+def test_the_viewer_stays_at_its_picture(page: Page, served: Served) -> None:
+    held: list[Route] = []
+    answer = json.loads(served.get("search", text=TEXT, n=N_BEST).content)
+    find(page, TEXT)
+    found = names(page)
+    viewer, shown = page.locator("#viewer"), page.locator("#viewer-name")
+    page.route(re.compile(r"search\?text=el\+"), lambda route: held.append(route))
+    page.locator("#text").fill("el gato")
+    page.wait_for_function("() => document.querySelector('.waiting')")
+    page.locator(".picture").nth(1).click()
+    expect(shown).to_have_text(found[1])
+    held.pop().fulfill(json=answer | {"matches": answer["matches"][::-1]})
+    expect(page).to_have_title("el gato – Themo")
+    page.keyboard.press("ArrowLeft")
+    expect(shown).to_have_text(found[2])
+    page.get_by_role("button", name="Siguiente").click()
+    page.keyboard.press("m")
+    expect(page.locator("#like-name")).to_have_text(found[1])
+    page.locator(".picture").first.click()
+    page.go_back()
+    expect(page.locator("#like")).to_be_visible()  # until the answer comes
+    held.pop().fulfill(json=answer | {"matches": []})
+    expect(viewer).to_be_hidden()
+
+
 def test_the_file_opens_by_itself(seen: Opened, served: Served) -> None:
     page = seen.page
     page.locator(".picture").first.click()

@@ -14,7 +14,7 @@
   let typed = ""; // the last text, to return to from similar pictures
   let running = null; // AbortController of the search under way
   let pause = 0; // timer of the typing pause
-  let open = 0; // place of the picture in the viewer
+  let open = null; // item of the picture in the viewer
   let choosesFirst = false; // whether the next matches take the focus
 
   // --- the search, and the address
@@ -81,6 +81,7 @@
     list.replaceChildren(...matches.map((match, place) => isSame(before[place], match) ? before[place] : card(match, place)));
     for (const item of before) if (!item.isConnected) item.querySelector("img").removeAttribute("src"); // ends its loading
     if (focused >= 0) choose(Math.min(focused, matches.length - 1));
+    if (viewer.open) keepViewer();
     at("more").hidden = matches.length < n || n >= Number(most);
     at("like").hidden = shown.like === null;
     if (shown.like !== null) {
@@ -148,11 +149,11 @@
     return tops.filter(top => top === tops[0]).length;
   }
 
-  function showSimilar(place) {
+  function showSimilar({match}) {
     choosesFirst = true;
     viewer.close();
     scrollTo(0, 0);
-    show({text: "", like: list.children[place].match.number});
+    show({text: "", like: match.number});
   }
 
   function toText() {
@@ -165,11 +166,11 @@
   function view(place) {
     const item = list.children[place];
     if (!item) return;
-    open = place;
+    open = item;
     const {match} = item;
     const image = at("viewer-image");
     const whole = `pictures/${match.number}`;
-    const isOpen = () => viewer.open && list.children[open] === item;
+    const isOpen = () => viewer.open && open === item;
     const showGone = isGone => { [image.hidden, at("viewer-gone").hidden] = [isGone, !isGone]; };
     showGone(item.classList.contains("gone"));
     Object.assign(image, {src: `thumbnails/${match.number}`, alt: match.name, className: "copy"}); // until it is loaded
@@ -186,9 +187,24 @@
     at("viewer-name").textContent = match.name;
     at("viewer-score").textContent = match.score === undefined ? "" : decimal(match.score);
     at("viewer-file").href = whole;
+    showSteps(place);
+    if (!viewer.open) viewer.showModal();
+  }
+
+  function showSteps(place) {
     at("viewer-before").disabled = place === 0;
     at("viewer-after").disabled = place === list.children.length - 1;
-    if (!viewer.open) viewer.showModal();
+  }
+
+  // Place of the picture in the viewer among the matches, which may have changed meanwhile; -1: it is no match.
+  const placeOfOpen = () => [...list.children].findIndex(item => item.match.number === open?.match.number);
+
+  // The viewer stays at its picture when the matches change, and closes if they no longer have it.
+  function keepViewer() {
+    const place = placeOfOpen();
+    if (place < 0) viewer.close();
+    else if (list.children[place] === open) showSteps(place);
+    else view(place);
   }
 
   // --- keys
@@ -196,7 +212,7 @@
   const STEPS = {ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: columns};
 
   function onKeyInMatches(event, place) {
-    if (event.key.toLowerCase() === "m") return showSimilar(place);
+    if (event.key.toLowerCase() === "m") return showSimilar(list.children[place]);
     if (event.key === "Escape") return shown.like === null ? box.focus() : toText();
     if (event.key === "Home") return choose(0);
     if (event.key === "End") return choose(list.children.length - 1);
@@ -220,8 +236,8 @@
   document.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (viewer.open) {
-      if (event.key === "ArrowLeft") view(open - 1);
-      else if (event.key === "ArrowRight") view(open + 1);
+      if (event.key === "ArrowLeft") view(placeOfOpen() - 1);
+      else if (event.key === "ArrowRight") view(placeOfOpen() + 1);
       else if (event.key.toLowerCase() === "m") showSimilar(open);
       return;
     }
@@ -252,7 +268,7 @@
   list.addEventListener("click", event => {
     const place = [...list.children].indexOf(event.target.closest("li"));
     if (place < 0) return;
-    if (event.target.closest(".similar")) return showSimilar(place);
+    if (event.target.closest(".similar")) return showSimilar(list.children[place]);
     if (event.target.closest(".picture") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
       view(place);
@@ -260,11 +276,11 @@
   });
   at("more").addEventListener("click", () => search(Math.min(2 * list.children.length, Number(most))));
   at("like-end").addEventListener("click", toText);
-  at("viewer-before").addEventListener("click", () => view(open - 1));
-  at("viewer-after").addEventListener("click", () => view(open + 1));
+  at("viewer-before").addEventListener("click", () => view(placeOfOpen() - 1));
+  at("viewer-after").addEventListener("click", () => view(placeOfOpen() + 1));
   at("viewer-similar").addEventListener("click", () => showSimilar(open));
   at("viewer-end").addEventListener("click", () => viewer.close());
-  viewer.addEventListener("close", () => choose(open));
+  viewer.addEventListener("close", () => choose(Math.max(0, placeOfOpen())));
   at("like-image").addEventListener("error", event => { event.target.hidden = true; });
   addEventListener("popstate", () => show(fromFragment(), {enter: false}));
 
