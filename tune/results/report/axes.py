@@ -12,6 +12,9 @@ from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange, Scala
 _LINE = 8
 """Characters of a line of a choice's label, where the choice allows it."""
 _MOST_LINES = 3
+_WIDE = 2.2
+"""Decades from which powers of ten are enough ticks."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,34 @@ class Axis:
 
 
 def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
-    """Ticks of a logarithmic axis: powers of ten, or 1, 2 and 5 times these if there are few."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1,) if math.log10(high / low) > 2.2 else (1, 2, 5)
-    ticks = [step * 10.0**power for power in powers for step in steps]
+    """Ticks of a logarithmic axis, at least two between its ends: powers of ten if these are enough."""
+    ticks = _round_values(low, high)
     return {
         "tickvals": ticks,
-        "ticktext": [f"{tick:,.0f}" if tick >= 1000 else f"{tick:g}" for tick in ticks],
+        "ticktext": [f"{tick:,.12g}" if tick >= 1000 else f"{tick:.12g}" for tick in ticks],
     }
+
+
+def _round_values(low: float, high: float) -> list[float]:
+    """Powers of ten, 1, 2 and 5 times these, or equal steps: the first of which two lie between the ends."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in ((1,), (1, 2, 5)) if math.log10(high / low) > _WIDE else ((1, 2, 5),):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        if sum(low * (1 - _ROUNDING) <= tick <= high * (1 + _ROUNDING) for tick in ticks) >= 2:
+            return ticks
+    if math.isclose(low, high, rel_tol=_ROUNDING):
+        return ticks
+    power = math.floor(math.log10(high - low))
+    for step in (5, 2, 1, 0.5, 0.2):
+        size = step * 10.0**power
+        ticks = [
+            i * size
+            for i in range(math.ceil(low / size - _ROUNDING), math.floor(high / size + _ROUNDING) + 1)
+        ]
+        if len(ticks) >= 2:
+            break
+    return ticks
 
 
 def name_lines(text: str) -> list[str]:
