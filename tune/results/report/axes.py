@@ -12,8 +12,8 @@ from tune.space.dimensions import Choice, Dimension, FloatRange, IntRange, Scala
 _LINE = 8
 """Characters of a line of a choice's label, where the choice allows it."""
 _MOST_LINES = 3
-_WIDE = 2.2
-"""Decades from which powers of ten are enough ticks."""
+_WIDE = 1.2
+"""Decades from which an axis has powers of ten only: more labels have no room in a narrow panel."""
 _ROUNDING = 1e-9
 
 
