@@ -59,9 +59,14 @@ class Axis:
     def height(self, value: Scalar) -> float:
         """Position of a value on the axis, from 0 to 1."""
         if self.is_choice:
-            return 0.5 if len(self.choices) == 1 else self.choices.index(value) / (len(self.choices) - 1)
+            return 0.5 if len(self.choices) == 1 else self._place(value) / (len(self.choices) - 1)
         number = float(value or 0)
         return ((math.log(number) if self.is_log else number) - self.low) / (self.high - self.low)
+
+    def _place(self, value: Scalar) -> int:
+        """Place of a choice; of equal ones such as True and 1 the one of the value's type."""
+        equal = [i for i, choice in enumerate(self.choices) if choice == value]
+        return next((i for i in equal if type(self.choices[i]) is type(value)), equal[0])
 
 
 def log_ticks(low: float, high: float) -> dict[str, list[Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tune.results.report.axes import log_ticks, name_lines, wrapped
+from tune.results.report.axes import Axis, log_ticks, name_lines, wrapped
+from tune.space.dimensions import Choice, Scalar
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,15 @@ def test_a_logarithmic_axis_has_ticks(low: float, high: float, texts: list[str])
     ticks = log_ticks(low, high)
     shown = zip(ticks["tickvals"], ticks["ticktext"], strict=True)
     assert [text for tick, text in shown if low * 0.9999999 <= tick <= high * 1.0000001] == texts
+
+
+@pytest.mark.parametrize("choices", [[True, False, 1], [0, False], [1.0, 1, 2]])
+def test_choices_that_are_equal_have_their_own_places(choices: list[Scalar]) -> None:
+    axis = Axis.of(Choice(choices=choices))
+    assert [axis.height(choice) for choice in choices] == [
+        i / (len(choices) - 1) for i in range(len(choices))
+    ]
+
+
+def test_a_choice_of_another_type_has_its_equals_place() -> None:
+    assert Axis.of(Choice(choices=[0.5, 1.0])).height(1) == 1
