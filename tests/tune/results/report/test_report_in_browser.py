@@ -201,6 +201,14 @@ def test_labels_do_not_overlap(path: Path, width: int) -> None:
         assert seen.page.evaluate("document.documentElement.scrollWidth") == width
 
 
+def test_a_long_name_does_not_scroll_sideways(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", name="loss_and_rate_" * 5)
+    leave_best(search, folder)
+    with opened(write_report(search, folder), width=390) as seen:
+        seen.drawn()
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_paper_has_light_colours_and_whole_figures(path: Path, scheme: str) -> None:
     with opened(path, scheme) as seen:
