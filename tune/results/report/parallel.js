@@ -59,9 +59,11 @@
     xs = axes.map((_, i) => left + i * pitch);
     svg.setAttribute("width", width);
     svg.setAttribute("height", TOP + HEIGHT + BOTTOM);
+    const focused = svg.contains(document.activeElement) ? document.activeElement.dataset.axis : null;
     svg.replaceChildren();
     lines = drawLines();
     axes.forEach((axis, i) => drawAxis(axis, i, isPrinting ? pitch : Math.max(pitch, LEAST_PITCH)));
+    if (focused) svg.querySelector(`[data-axis="${CSS.escape(focused)}"]`)?.focus({preventScroll: true});
     show();
   }
 

@@ -213,10 +213,27 @@ def test_the_page_grows_and_keeps_the_readers_choices(searched: tuple[Search, Pa
         assert page.locator("th[aria-sort]").inner_text().startswith("pairs")
         assert page.locator("#brushed").inner_text().startswith("val/match@01 from ")
         assert page.evaluate("scrollY") == 900
+        assert page.evaluate("document.activeElement.dataset.axis") == "val/match@01"
         assert "13 of 16 trials started" in page.locator("#live").inner_text()
         assert min(seen.drawn().values()) > 0
         assert seen.errors == []
         assert {url.removeprefix(address) for url in seen.requests} == {"", "state", "part"}
+
+
+@pytest.mark.slow
+def test_the_focus_outlives_new_content(searched: tuple[Search, Path]) -> None:
+    _, folder = searched
+    with served(folder) as address, opened(address) as seen:
+        seen.drawn()
+        focusable = ("th button >> nth=2", ".links a[href='#cost']", "input[name=scale] >> nth=1", ".tall")
+        for n, selector in enumerate(focusable, 13):
+            before = seen.page.locator(selector).element_handle()
+            seen.page.locator(selector).focus()
+            add_trial(folder, 0.6)
+            seen.page.locator("#shown").get_by_text(f"of {n} trials").wait_for()
+            assert seen.page.locator(selector).evaluate("node => node === document.activeElement"), selector
+            assert not before.evaluate("node => node.isConnected")  # it is the successor
+        assert seen.errors == []
 
 
 @pytest.mark.slow

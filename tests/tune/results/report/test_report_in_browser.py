@@ -134,6 +134,17 @@ def test_arrow_keys_brush_and_escape_clears(seen: Opened) -> None:
     assert len(numbers(seen)) == 12
 
 
+def test_an_axis_keeps_the_focus_at_another_width(seen: Opened) -> None:
+    axis = seen.page.locator(".axis[data-axis='learn_rate']")
+    axis.focus()
+    before = seen.page.locator("svg.parallel").get_attribute("width")
+    seen.page.set_viewport_size({"width": 900, "height": 1000})
+    seen.page.wait_for_function(
+        "before => document.querySelector('svg.parallel').getAttribute('width') !== before", arg=before
+    )
+    assert axis.evaluate("node => node === document.activeElement")
+
+
 def test_pointing_at_a_row_marks_its_line_and_back(seen: Opened) -> None:
     seen.page.locator("tr[data-trial='2']").hover()
     assert seen.page.locator("path.trial.marked").get_attribute("data-trial") == "2"
