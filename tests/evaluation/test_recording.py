@@ -1,4 +1,4 @@
-"""The record of a test beside a version whose training goes on."""
+"""The record of a test beside a version that is still trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCORES = {"student": {"retrieval@01": 0.5}, "n": {"retrieval": 8}}
 
 @dataclass(frozen=True)
 class Scored:
-    """Stands for an `Examination`, whose scores take seconds."""
+    """Replaces an `Examination`, whose scores take seconds."""
 
     student: Identity | None
 

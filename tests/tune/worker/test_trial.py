@@ -62,10 +62,10 @@ def a_trial() -> dict[str, Any]:
 
 def test_an_unfetchable_checkpoint_is_not_the_trials_failure(work: Work, tmp_path: Path) -> None:
     remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())  # Ray fetches what is not local
-    told: list[TrialReport] = []
+    sent: list[TrialReport] = []
     with pytest.raises(StorageError, match="data or checkpoint cannot be fetched: "):
-        run_trial(a_trial(), work, Checkpoint("gone", remote), lambda report, _: told.append(report))
-    assert told == []
+        run_trial(a_trial(), work, Checkpoint("gone", remote), lambda report, _: sent.append(report))
+    assert sent == []
 
 
 def test_a_trial_in_seconds_saves_at_rungs_and_at_its_end(
@@ -92,10 +92,10 @@ def test_a_broken_gpu_is_no_fault_of_the_trials(work: Work) -> None:
     def fails(*_: object, **__: object) -> None:
         raise torch.AcceleratorError("CUDA error: uncorrectable ECC error\nmore")
 
-    told: list[TrialReport] = []
+    sent: list[TrialReport] = []
     with pytest.raises(DeviceError, match=r"^CUDA error: uncorrectable ECC error$"):
-        run_trial(a_trial(), replace(work, train=fails), None, lambda report, _: told.append(report))
-    assert told == []
+        run_trial(a_trial(), replace(work, train=fails), None, lambda report, _: sent.append(report))
+    assert sent == []
 
 
 def test_a_trials_memory_is_freed_before_the_next(work: Work) -> None:
@@ -181,12 +181,12 @@ def test_fetching_waits_for_disk_space(work: Work, tmp_path: Path) -> None:
     shipped: Any = SimpleNamespace(unpack=lambda _: unpack())
     newest: Any = SimpleNamespace(as_directory=as_directory)
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
-    told: list[TrialReport] = []
-    run_trial(a_trial(), work, newest, lambda report, _: told.append(report))
-    of_data, of_checkpoint, *reports = told
+    sent: list[TrialReport] = []
+    run_trial(a_trial(), work, newest, lambda report, _: sent.append(report))
+    of_data, of_checkpoint, *reports = sent
     assert of_data.waits == of_checkpoint.waits == WAITS_FOR_ROOM
     assert [report.metrics["step"] for report in reports] == [*range(8, REPORTS + 1)]
-    assert told[-1].failure == ""
+    assert sent[-1].failure == ""
 
 
 def test_a_resumed_trial_waits_for_the_network(
@@ -195,17 +195,17 @@ def test_a_resumed_trial_waits_for_the_network(
     (tmp_path / "trial-0000").mkdir()
     (tmp_path / "trial-0000" / "progress.json").write_text('{"step": 7}')
     config = a_trial() | {"checkpoint": "trial-0000"}
-    told: list[TrialReport] = []
+    sent: list[TrialReport] = []
 
     def send(report: TrialReport, _: Path | None) -> None:
-        told.append(report)
+        sent.append(report)
 
     fail_from_uri(monkeypatch, [OSError(AWAY)] * 2)
     newest = newest_checkpoint(config, work, send)
-    (notice,) = told
+    (notice,) = sent
     assert (notice.number, notice.waits) == (0, f"the storage: {AWAY}")
     run_trial(config, work, newest, send)
-    assert [report.metrics["step"] for report in told[1:]] == [*range(8, REPORTS + 1)]
+    assert [report.metrics["step"] for report in sent[1:]] == [*range(8, REPORTS + 1)]
 
 
 def test_a_new_trial_has_no_checkpoint(work: Work) -> None:
@@ -215,15 +215,15 @@ def test_a_new_trial_has_no_checkpoint(work: Work) -> None:
 def test_a_machine_without_the_shared_storage_waits_for_it(work: Work) -> None:
     shipped: Any = SimpleNamespace(unpack=lambda data: data)
     work = Work(work.settings, work.search, work.data, (), work.storage, train, shipped, lambda: None)
-    told: list[TrialReport] = []
+    sent: list[TrialReport] = []
 
     def send(report: TrialReport, _: Path | None) -> None:
-        told.append(report)
+        sent.append(report)
         if report.waits:
             sign(Storage(work.storage))
 
     run_trial(a_trial(), work, None, send)
-    first, *reports = told
+    first, *reports = sent
     assert "cannot see the files of other machines in" in first.waits
     assert [report.metrics["step"] for report in reports] == [*range(1, REPORTS + 1)]
 
