@@ -15,6 +15,7 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner
 
 from benchmarks.course import Course, Target
+from benchmarks.random_settings import FIRST_PEER_SEED
 from benchmarks.searches.curves import Curve
 from themo.config import settings as config
 from themo.data.preparation import prepare_data
@@ -60,7 +61,9 @@ def optuna_alone(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     data, objective, course = prepare_data(settings), settings.objective, Course(target)
     study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed), pruner=pruner_of()
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=FIRST_PEER_SEED + seed),
+        pruner=pruner_of(),
     )
     while not course.is_over:
         trial = study.ask(distributions_of(space.dimensions))
@@ -118,7 +121,10 @@ def ray_stock(space: Space, settings: config.Settings, target: Target, seed: int
                 mode="max",
                 num_samples=-1,
                 search_alg=OptunaSearch(
-                    distributions_of(space.dimensions), metric="objective", mode="max", seed=seed
+                    distributions_of(space.dimensions),
+                    metric="objective",
+                    mode="max",
+                    seed=FIRST_PEER_SEED + seed,
                 ),
                 scheduler=ASHAScheduler(
                     time_attr="pairs_seen",

@@ -29,6 +29,10 @@ from themo.training.loop import Report, train
 from tune.searchers.distributions import distributions_of
 from tune.space.search_space import load as load_space
 
+FIRST_PEER_SEED = 1_000
+"""Seed of Optuna's samplers in searches with seed 0: its start-up trials with `draw`'s seed are the recorded
+settings, known answers."""
+
 
 @dataclass(frozen=True)
 class RandomRun:

@@ -12,7 +12,9 @@ from benchmarks.early_stopping import best_of
 from benchmarks.early_stopping import search as given_settings
 from benchmarks.ending import Recorded, end, tally
 from benchmarks.ending_rules import RULES, SHIPPED
-from benchmarks.searches.curves import Curve
+from benchmarks.search_efficiency import without_first
+from benchmarks.searches.comparison import TABLES
+from benchmarks.searches.curves import Curve, read
 from benchmarks.searches.ours import Ours
 from benchmarks.searches.peers import PEERS, Peer, PeerMissingError
 from benchmarks.searches.peers.facts import Facts
@@ -136,6 +138,25 @@ def replay_of(
     method: Method, oracle: Oracle, slots: int, n_trainings: float = 5, bar: float = math.inf
 ) -> Replay:
     return replay(method, oracle, slots=slots, budget=n_trainings * oracle.whole, bar=bar)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name, peer in PEERS.items()
+        if peer.module in ("optuna_methods", "ray_methods")
+    ],
+)
+def test_no_seed_of_a_peer_repeats_the_recorded_settings(name: str) -> None:
+    table = read(TABLES / "miniature.parquet")[:10]
+    space = without_first(config.load())
+    recorded = [space.active(one.params) for one in table]
+    oracle = Oracle(config.load(), space, table, 3 * EPOCH)
+    for seed in range(10):
+        job = method_of(name, oracle, 1, seed).ask()
+        assert job is not None
+        assert space.active(job.params) not in recorded
 
 
 def test_given_settings_are_trained_in_their_order(finite: Oracle) -> None:

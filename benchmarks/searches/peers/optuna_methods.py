@@ -15,6 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, WilcoxonPruner
 from optuna.trial import TrialState
 
+from benchmarks.random_settings import FIRST_PEER_SEED
 from benchmarks.searches.peers.facts import Facts
 from benchmarks.searches.replay import Job, Method
 from tune.searchers.distributions import distributions_of
@@ -26,7 +27,7 @@ class OptunaMethod(Method):
 
     Args:
         space: The search space.
-        seed: Seed of the sampler, and part of the study's name, by which Hyperband draws brackets.
+        seed: Seed of the sampler, after `FIRST_PEER_SEED`, and part of the study's name, by which Hyperband draws brackets.
         pruner: The pruner.
         is_of_means: Whether the value of a trial, a pruned one too, is the mean of its reports.
     """
@@ -37,7 +38,7 @@ class OptunaMethod(Method):
         self._is_of_means = is_of_means
         self._study = optuna.create_study(
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=seed),
+            sampler=optuna.samplers.TPESampler(seed=FIRST_PEER_SEED + seed),
             pruner=pruner,
             study_name=f"replay-{seed}",
         )

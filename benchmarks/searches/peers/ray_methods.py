@@ -21,6 +21,7 @@ from ray.tune.schedulers import ASHAScheduler, HyperBandForBOHB, TrialScheduler
 from ray.tune.search.bohb import TuneBOHB
 from ray.tune.search.optuna import OptunaSearch
 
+from benchmarks.random_settings import FIRST_PEER_SEED
 from benchmarks.searches.peers.facts import Facts
 from benchmarks.searches.peers.places import config_space, params_of
 from benchmarks.searches.peers.randomness import OwnRandomness
@@ -124,7 +125,9 @@ class RayMethod(Method):
 
 def optuna_with_asha(space: Space, seed: int, facts: Facts) -> Method:
     """OptunaSearch with ASHA."""
-    searcher = OptunaSearch(distributions_of(space.dimensions), metric=METRIC, mode="max", seed=seed)
+    searcher = OptunaSearch(
+        distributions_of(space.dimensions), metric=METRIC, mode="max", seed=FIRST_PEER_SEED + seed
+    )
     scheduler = ASHAScheduler(TIME, METRIC, "max", max_t=facts.n_reports, grace_period=1, reduction_factor=3)
     return RayMethod(space, searcher, scheduler, OwnRandomness(seed), has_places=False)
 
