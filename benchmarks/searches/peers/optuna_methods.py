@@ -27,7 +27,8 @@ class OptunaMethod(Method):
 
     Args:
         space: The search space.
-        seed: Seed of the sampler, after `FIRST_PEER_SEED`, and part of the study's name, by which Hyperband draws brackets.
+        seed: Seed of the sampler, plus `FIRST_PEER_SEED`, and part of the study's name, by which Hyperband
+            draws brackets.
         pruner: The pruner.
         is_of_means: Whether the value of a trial, a pruned one too, is the mean of its reports.
     """
