@@ -8,6 +8,7 @@ and maximum.
 from __future__ import annotations
 
 import json
+import math
 import platform
 import statistics
 import time
@@ -110,8 +111,17 @@ class Row:
         return self.goal.is_met(self.figure)
 
     def to_json(self) -> str:
-        """The row as one line of JSON."""
-        return json.dumps(asdict(self) | {"is_met": self.is_met}, ensure_ascii=False)
+        """The row as one line of JSON; null for a number that is not finite."""
+        changed = {
+            "figure": _finite(self.figure),
+            "spread": self.spread and [_finite(end) for end in self.spread],
+            "is_met": self.is_met,
+        }
+        return json.dumps(asdict(self) | changed, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.pruners import BasePruner, MedianPruner
+from optuna.pruners import MedianPruner
 
 from benchmarks.course import Course, Target
 from benchmarks.random_settings import FIRST_PEER_SEED
@@ -50,10 +50,8 @@ def optuna_alone(
     settings: config.Settings,
     target: Target,
     seed: int,
-    *,
-    pruner_of: Callable[[], BasePruner] = MedianPruner,
 ) -> Course:
-    """Optuna in one process with its default sampler and, unless another is given, its default pruner.
+    """Optuna in one process with its default sampler and its default pruner.
 
     A step is a report: pruners compare trials at equal steps, and with different batch sizes trials do not
     report at equal numbers of sentence pairs.
@@ -63,7 +61,7 @@ def optuna_alone(
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=FIRST_PEER_SEED + seed),
-        pruner=pruner_of(),
+        pruner=MedianPruner(),
     )
     while not course.is_over:
         trial = study.ask(distributions_of(space.dimensions))

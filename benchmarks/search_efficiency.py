@@ -48,14 +48,14 @@ class Stopped(Exception):  # noqa: N818 -- a decision, not an error
 
 
 def run(options: Options) -> list[Row]:
-    """A row with the median share of epochs over the seeds of the search."""
+    """A row with the median share of epochs over the seeds of the search; no row without seeds."""
+    seeds, courses = options.search_seeds, []
+    if not seeds:
+        return []
     settings = config.load()
     runs = collect(TRAINED, 1, settings, LOG)
     bar, spent = random_search(runs, settings)
     space = without_first(settings).searched_by(**options.search)
-    seeds, courses = options.search_seeds, []
-    if not seeds:
-        return []
     with (
         ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
         track("Searching", len(seeds), "searches") as advance,

@@ -10,19 +10,29 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny import SettingsFactory
 
-from benchmarks import cached_results, miniature_build, time_to_target
+from benchmarks import (
+    against_older,
+    cached_results,
+    miniature_build,
+    other_searches,
+    search_efficiency,
+    time_to_target,
+)
 from benchmarks.__main__ import main
+from benchmarks.against_older import Use, compared
 from benchmarks.course import Course, Target
 from benchmarks.image_search import peak_mib
 from benchmarks.measure import Comparison, Goal, Options, Row, compare
 from benchmarks.other_searches import optuna_alone, random_on_curves, ray_stock
-from benchmarks.random_settings import RandomRun, read_runs
-from benchmarks.search_efficiency import search
+from benchmarks.random_settings import RandomRun, draw, read_runs
+from benchmarks.search_efficiency import search, without_first
 from benchmarks.searches.curves import Curve
 from benchmarks.synthetic import words, write_backbone, write_corpus
 from benchmarks.time_to_target import collect_courses, row
@@ -64,6 +74,9 @@ def test_goal(goal: Goal | None, figure: float, met: bool | None) -> None:
 def test_skipped_row_misses_no_goal_and_is_json() -> None:
     row = Row("what", None, "x", Goal(3.0), detail="skipped: why", machine="m", commit="c")
     assert json.loads(row.to_json())["is_met"] is None
+    never = Row("what", math.inf, "x", Goal(3.0, "<"), (1.0, math.inf), machine="m", commit="c")
+    written = json.loads(never.to_json(), parse_constant=pytest.fail)
+    assert (written["figure"], written["spread"], written["is_met"]) == (None, [1.0, None], False)
 
 
 def test_variants_alternate_after_a_warm_up() -> None:
@@ -219,9 +232,9 @@ def test_row_names_the_commits_of_cached_searches(tmp_path: Path) -> None:
     for _ in ("run", "cached"):
         found = collect_courses(wanted, config.load(), Target(0.5), kept, {"m": method})
         assert row("m", list(found.values()), "4 searches").detail == (
-            "4 searches; cached results of other commits: aaaaaaa (2), bbbbbbb (1)"
+            "upper median; 4 searches; cached results of other commits: aaaaaaa (2), bbbbbbb (1)"
         )
-    assert row("m", [found["m", 3]], "1 search").detail == "1 search"
+    assert row("m", [found["m", 3]], "1 search").detail == "upper median; 1 search"
 
 
 def test_rows_and_plot_contain_the_seeds_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +282,26 @@ def tiny_space(**search: object) -> Space:
     return Space(dimensions, search=SearchSettings.model_validate({"grace_pairs": 200} | search))
 
 
+def test_optuna_alone_starts_with_a_setting_that_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Settings] = []
+
+    def train(settings: Settings, _data: None, report: Any) -> None:
+        tried.append(settings)
+        report(SimpleNamespace(metrics={"epoch": 1.0, settings.objective: 1.0}, is_last=True))
+
+    monkeypatch.setattr(other_searches, "prepare_data", lambda _settings: None)
+    monkeypatch.setattr(other_searches, "train", train)
+    settings = config.load()
+    optuna_alone(without_first(settings), settings, Target(0.9), seed=0)
+    assert len(tried) == 1
+    assert tried != [settings.override(draw(1)[0])]
+
+
+def test_search_efficiency_without_seeds_trains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_efficiency, "collect", lambda *_: pytest.fail("trained"))
+    assert search_efficiency.run(Options(search_seeds=())) == []
+
+
 @pytest.mark.slow
 def test_ray_and_optuna_receive_equal_reports_of_equal_trials(tiny_settings: Settings) -> None:
     target = Target(1.0, limit=4.0)
@@ -310,6 +343,20 @@ def test_builds_alternate_and_the_median_ratio_counts(
     assert wall.spread == (0.2, 0.9)
     assert wall.is_met is False
     assert processor.goal is None
+
+
+def test_commands_that_were_light_before_have_no_goal_of_a_ratio(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("checkout", "_workplace"):
+        monkeypatch.setattr(against_older, name, lambda *_: nullcontext(tmp_path))
+    monkeypatch.setattr(against_older, "measured", lambda *_: Use(seconds=0.05, mib=40.0))
+    goals = {row.name: row.goal for row in compared("abc", 1, with_setup=False)}
+    assert goals["refusal, wrong number, CPU time"] == Goal(0.1, "<")
+    assert goals["refusal, unknown option, CPU time"] is None
+    assert goals["refusal, unknown option, peak memory"] == Goal(120, "<")
+    assert goals["import themo, CPU time"] is None
+    assert goals["import themo, seconds"] == Goal(0.1, "<")
 
 
 def test_an_older_commit_is_checked_out_and_removed_again(

@@ -44,6 +44,7 @@ def test_searches_are_replayed_once(
         "miniature, 4 slots, the best less an error: Themo: tpe, asha",
     ]
     assert all(row.figure is not None and row.figure > 0 and row.seeds == (0, 1) for row in rows)
+    assert all("; upper median and quartiles; " in row.detail for row in rows)
     draw(replays, {"miniature": miniature}, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

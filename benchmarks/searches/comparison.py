@@ -139,8 +139,9 @@ def _rows(table: str, oracle: Oracle, replays: Mapping[Task, Replay]) -> Iterato
                     statistics.median_high(reached),
                     "trainings",
                     spread=(float(low), float(high)),
-                    detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; quartiles; "
-                    f"{len(oracle.firsts)} recorded curves, target {bar:.4f}, median best {best:.3f}"
+                    detail=f"reached {share:.0%} of {len(reached)} seeds within {BUDGET}; "
+                    f"upper median and quartiles; {len(oracle.firsts)} recorded curves, "
+                    f"target {bar:.4f}, median best {best:.3f}"
                     f"{cached_results.other_commits(found.values())}",
                     seeds=tuple(found),
                 )
