@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # transformers 5.23.0: BertTokenizer reads tokenizer.json without its normalizer, and overwrites the file without it.
 #
 # Expected: a tokenizer gives the same ids after it is saved and loaded. tokenizer.json contains the whole pipeline, and

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # clip_benchmark 1.6.2: Crossmodal-3600 is scored with the first caption of each image; the other captions are ignored.
 #
 # Expected: every caption of the file is a query, as for clip_benchmark's other sets with several captions per image

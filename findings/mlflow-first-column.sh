@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # mlflow 3.17.2: a model of sentences that receives a table of two columns uses the first one, without a warning.
 #
 # Expected: mlflow refuses input that the signature does not describe, or names it in a warning. A signature with a

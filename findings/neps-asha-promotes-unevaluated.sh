@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # NePS 0.17.0: `asha` promotes settings that have no result yet, and most settings that have a result.
 #
 # Expected: ASHA (https://arxiv.org/abs/1810.05934) promotes a setting when its result is among the best third of its

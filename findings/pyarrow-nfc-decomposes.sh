@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # pyarrow 25.0.1: `pyarrow.compute.utf8_normalize(..., form="NFC")` decomposes letters and accents.
 #
 # Expected: NFC composes, as in Python's unicodedata and as the name of the form says: "n" followed by

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Ray 2.60.0: after `ray.shutdown()` the program's handler of SIGTERM is not called, although Python still lists it.
 #
 # Expected: a program that sets its own handler of SIGTERM after `ray.init()` keeps it. `signal.getsignal` returns it

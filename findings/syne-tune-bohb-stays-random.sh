@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Syne Tune 0.16.0: TPE and BOHB propose at random for many more trials than their documentation states.
 #
 # Expected: `num_min_data_points` is the "minimum number of data points that we use to fit the KDEs. As long as less

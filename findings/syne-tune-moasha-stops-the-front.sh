@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Syne Tune 0.16.0: MOASHA stops the trial that is best in all objectives as often as the second worst.
 #
 # Expected: asynchronous successive halving for several objectives continues the best third of a rung by its

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Syne Tune 0.16.0: RandomSearch and TPE with the same `random_seed` propose different settings.
 #
 # Expected: `random_seed` is the "seed for initializing random number generators": two schedulers with the same

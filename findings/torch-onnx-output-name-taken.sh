@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # torch 2.15.0, onnx 1.23.2: torch.onnx.export writes an invalid graph if an output has the name of an inner value.
 #
 # Expected: `output_names` renames the outputs. An inner value of the same name gets another name, or the export fails.
