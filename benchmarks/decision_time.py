@@ -17,6 +17,7 @@ from itertools import islice
 from benchmarks.measure import Options, Row
 from benchmarks.search_efficiency import without_first
 from themo.config import settings as config
+from tune.schedulers.decisions import decide
 from tune.schedulers.rules import scheduler_of
 from tune.schedulers.scheduler import Scheduler
 from tune.searchers import quasi_random
@@ -79,7 +80,7 @@ def _decide(space: Space, scheduler: Scheduler, study: Study) -> None:
     number = study.add(propose(space, study)).number
     before = study[number].pairs_seen
     _report(study, number, 1)
-    scheduler.judge(study, number, before)
+    decide(scheduler, space, study, number, before)
     study.finish(number, "PRUNED")
 
 

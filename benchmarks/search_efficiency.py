@@ -28,6 +28,7 @@ from themo.config.presets import space_path
 from themo.data.preparation import prepare_data
 from themo.process.progress import silence, track
 from themo.training.loop import Report, train
+from tune.schedulers.decisions import decide
 from tune.schedulers.rules import scheduler_of
 from tune.schedulers.scheduler import Scheduler
 from tune.searchers.by_name import propose
@@ -95,7 +96,7 @@ def search(space: Space, settings: config.Settings, target: Target, seed: int) -
         while not course.is_over:
             paused = scheduler.next_paused(study)
             trial = study.add(propose(space, study)) if paused is None else study.resume(paused)
-            judge = _Judge(study, scheduler, trial, settings.objective, course, Path(folder))
+            judge = _Judge(study, scheduler, space, trial, settings.objective, course, Path(folder))
             try:
                 resume = Path(trial.checkpoint) if trial.checkpoint else None
                 train(settings.override(trial.params), data, report=judge, resume=resume)
@@ -114,13 +115,14 @@ class _Judge:
         self,
         study: Study,
         scheduler: Scheduler,
+        space: Space,
         trial: Trial,
         objective: str,
         course: Course,
         folder: Path,
     ) -> None:
         self._study = study
-        self._scheduler = scheduler
+        self._decide = partial(decide, scheduler, space)
         self._trial = trial
         self._objective = objective
         self._course = course
@@ -133,7 +135,9 @@ class _Judge:
         self._course.enter(trial.number, report.metrics["epoch"], report.metrics[self._objective])
         if self._course.is_over:
             raise Stopped("PRUNED")
-        state = "RUNNING" if report.is_last else self._scheduler.judge(self._study, trial.number, before)
+        if report.is_last:
+            return
+        state = self._decide(self._study, trial.number, before).state
         if state == "RUNNING":
             return
         if state == "PAUSED":

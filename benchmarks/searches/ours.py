@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from benchmarks.searches.replay import Job, Method
+from tune.schedulers.decisions import decide
 from tune.schedulers.rules import scheduler_of
 from tune.searchers.by_name import propose
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space
 from tune.study.limits import wants_more
 from tune.study.study import Study
+from tune.study.trial_record import State
 
 OBJECTIVE = "objective"
 
@@ -27,6 +30,7 @@ class Ours(Method):
         self.study = Study(None, "max", proposals=proposals)
         self._space = space
         self._scheduler = scheduler_of(space.search, space)
+        self._decide = partial(decide, self._scheduler, space)
 
     def ask(self) -> Job | None:
         """A promoted paused trial, or a new one."""
@@ -44,7 +48,7 @@ class Ours(Method):
         record = self.study[trial]
         before = record.pairs_seen
         self.study.report(trial, {"pairs_seen": pairs, OBJECTIVE: value}, OBJECTIVE)
-        state = "COMPLETE" if is_last else self._scheduler.judge(self.study, trial, before)
+        state: State = "COMPLETE" if is_last else self._decide(self.study, trial, before).state
         if state == "RUNNING":
             return True
         record.checkpoint, record.checkpoint_pairs = "kept", pairs

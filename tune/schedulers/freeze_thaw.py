@@ -62,23 +62,16 @@ class FreezeThaw(Scheduler):
         """Whether a multiple of the interval lies between two reports."""
         return crosses(self.interval, before, now)
 
-    def judge(self, study: Study, number: int, before: float) -> State:
+    def explain(self, study: Study, number: int, before: float) -> Explanation:
         """RUNNING if the trial promises most, else PAUSED; PRUNED if no report was finite."""
         trial = study[number]
         if not crosses(self.interval, before, trial.pairs_seen):
-            return "RUNNING"
+            return Explanation("RUNNING", trial.pairs_seen)
         if not trial.values:
-            return "PRUNED"
-        return "RUNNING" if self._next(study, number).number == number else "PAUSED"
-
-    def explain(self, study: Study, number: int, before: float) -> Explanation:
-        """The decision of `judge`, with the forecasts of all trials, which `judge` does without."""
-        trial, state = study[number], self.judge(study, number, before)
-        if not crosses(self.interval, before, trial.pairs_seen):
-            return Explanation(state, trial.pairs_seen)
-        if not trial.values:
-            return Explanation(state, trial.pairs_seen, _where(trial.pairs_seen), rule=NOT_FINITE)
-        return replace(self._place(study, number, self._next(study, number), number), state=state)
+            return Explanation("PRUNED", trial.pairs_seen, _where(trial.pairs_seen), rule=NOT_FINITE)
+        following = self._next(study, number)
+        state: State = "RUNNING" if following.number == number else "PAUSED"
+        return replace(self._place(study, number, following, number), state=state)
 
     def explain_waiting(self, study: Study, number: int) -> Explanation:
         """A paused trial's forecast, and its rank among the paused trials."""

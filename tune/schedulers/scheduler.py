@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from tune.schedulers.explanation import Explanation, Forecast
 from tune.study.study import Study
-from tune.study.trial_record import State, Trial
+from tune.study.trial_record import Trial
 
 
 def rivals_in(study: Study) -> list[Trial]:
@@ -39,10 +39,6 @@ class Scheduler(ABC):
             number: The trial.
             before: Amount of the search's resource at its previous report.
         """
-
-    def judge(self, study: Study, number: int, before: float) -> State:
-        """The state of a trial after its last report: RUNNING, PAUSED or PRUNED; arguments of `explain`."""
-        return self.explain(study, number, before).state
 
     def explain_waiting(self, study: Study, number: int) -> Explanation:
         """The rank of a paused trial among the others, which explains why it resumes or waits.

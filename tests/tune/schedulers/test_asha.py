@@ -16,7 +16,7 @@ def report(study: Study, number: int, pairs: int, value: float) -> str:
     """Enter a report and ask what becomes of the trial."""
     before = study[number].pairs_seen
     study.report(number, {"pairs_seen": pairs, "o": value}, "o")
-    return Asha(RUNGS).judge(study, number, before)
+    return Asha(RUNGS).explain(study, number, before).state
 
 
 def test_the_best_third_continues():

@@ -50,6 +50,6 @@ def test_only_trials_of_the_same_bracket_are_rivals(bracket):
         study.report(number, {"pairs_seen": 300, "o": value}, "o")
     last = max(number for number in range(10) if bracket_of(number, 3, 3.0) == bracket)
     study.report(last, {"pairs_seen": 300, "o": 0.3}, "o")
-    assert RULE.judge(study, last, 299) == "RUNNING"  # best of its own, worse than all of the others
+    assert RULE.explain(study, last, 299).state == "RUNNING"  # best of its own, worse than all of the others
     study.report(last, {"pairs_seen": 300, "o": 0.1}, "o")
-    assert RULE.judge(study, last, 299) == "PRUNED"
+    assert RULE.explain(study, last, 299).state == "PRUNED"

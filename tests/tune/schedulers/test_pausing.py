@@ -22,7 +22,7 @@ def arrive(study: Study, value: float, pairs: int = 100, number: int | None = No
     number = study.add({}).number if number is None else number
     before = study[number].pairs_seen
     study.report(number, {"pairs_seen": pairs, "o": value}, "o")
-    state = RULE.judge(study, number, before)
+    state = RULE.explain(study, number, before).state
     if state != "RUNNING":
         study[number].checkpoint = "somewhere"
         study.finish(number, state)  # type: ignore[arg-type]

@@ -238,7 +238,7 @@ def test_trials_are_judged_only_at_checkpoints(scheduler, number, first, second)
         study.add({})
         study.report(i, {"pairs_seen": float(pairs), "o": float(i != number)}, "o")
     if not rule.is_judged(number, before, pairs):
-        assert rule.judge(study, number, before) == "RUNNING"
+        assert rule.explain(study, number, before).state == "RUNNING"
 
 
 @pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "pbt"])

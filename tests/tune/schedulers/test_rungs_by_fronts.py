@@ -28,7 +28,7 @@ def arrive(study: Study, value: float, cost: float, rungs: Rungs = TWO) -> str:
     """A trial that reaches the first rung; what becomes of it."""
     number = study.add({}).number
     study.report(number, {"pairs_seen": 100.0, "o": value, "cost/mb": cost}, "o")
-    return Asha(rungs).judge(study, number, 0)
+    return Asha(rungs).explain(study, number, 0).state
 
 
 @given(trials)
