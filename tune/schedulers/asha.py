@@ -27,21 +27,13 @@ from tune.study.trial_record import Mode, Trial, loss_of
 
 @dataclass(frozen=True)
 class Asha(Scheduler):
-    """ASHA in its stopping form.
+    """ASHA in its stopping form."""
 
-    Attributes:
-        rungs: Rungs at which trials are judged.
-    """
-
-    rungs: Rungs
-
-    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
-        """Whether there is a rung between two reports."""
-        return self.rungs.between(before, now) is not None
+    points: Rungs
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PRUNED at a rung unless among the best there, or if no report was finite yet."""
-        return explain_at_rung(self.rungs, study, rivals_in(study), number, before)
+        return explain_at_rung(self.points, study, rivals_in(study), number, before)
 
 
 def explain_at_rung(

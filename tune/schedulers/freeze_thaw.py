@@ -16,7 +16,7 @@ import numpy as np
 
 from tune.forecasts.forecasts import Forecasts, are_possible, forecasts_of
 from tune.schedulers.explanation import NOT_FINITE, Explanation, Forecast
-from tune.schedulers.rungs import crosses
+from tune.schedulers.rungs import Interval
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_space import Space
 from tune.study.limits import starts_another
@@ -49,23 +49,19 @@ class FreezeThaw(Scheduler):
     """The scheduler of freeze-thaw search.
 
     Attributes:
-        interval: Sentence pairs between judgements.
+        points: Interval between judgements, in sentence pairs.
         space: The search space; None for workers, which only ask whether a report is judged.
         most: Returns the maximum number of trials (`tune.study.tried.most_trials`); None: `num_samples`.
     """
 
-    interval: int
+    points: Interval
     space: Space | None = None
     most: Callable[[Study], int] | None = None
-
-    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
-        """Whether a multiple of the interval lies between two reports."""
-        return crosses(self.interval, before, now)
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:
         """RUNNING if the trial promises most, else PAUSED; PRUNED if no report was finite."""
         trial = study[number]
-        if not crosses(self.interval, before, trial.pairs_seen):
+        if not self.is_judged(number, before, trial.pairs_seen):
             return Explanation("RUNNING", trial.pairs_seen)
         if not trial.values:
             return Explanation("PRUNED", trial.pairs_seen, _where(trial.pairs_seen), rule=NOT_FINITE)

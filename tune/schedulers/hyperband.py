@@ -24,17 +24,17 @@ class HyperBand(Scheduler):
     """HyperBand with brackets of stopping ASHA.
 
     Attributes:
-        rungs: Rungs of the first bracket, which stops trials earliest.
+        points: Rungs of the first bracket, which stops trials earliest.
         brackets: Number of brackets.
     """
 
-    rungs: Rungs
+    points: Rungs
     brackets: int
 
     def rungs_of(self, number: int) -> Rungs:
         """The rungs of a trial's bracket."""
-        bracket = bracket_of(number, self.brackets, self.rungs.factor)
-        return replace(self.rungs, first=self.rungs.first * self.rungs.factor**bracket)
+        bracket = bracket_of(number, self.brackets, self.points.factor)
+        return replace(self.points, first=self.points.first * self.points.factor**bracket)
 
     def is_judged(self, number: int, before: float, now: float) -> bool:
         """Whether a rung of the trial's bracket lies between two reports."""
@@ -45,7 +45,7 @@ class HyperBand(Scheduler):
         rungs = self.rungs_of(number)
         rivals = (trial for trial in rivals_in(study) if self.rungs_of(trial.number) == rungs)
         found = explain_at_rung(rungs, study, rivals, number, before)
-        bracket = bracket_of(number, self.brackets, self.rungs.factor)
+        bracket = bracket_of(number, self.brackets, self.points.factor)
         return replace(found, where=found.where and f"{found.where} in bracket {bracket}")
 
 

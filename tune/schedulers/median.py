@@ -10,7 +10,7 @@ import statistics
 from dataclasses import dataclass
 
 from tune.schedulers.explanation import NOT_FINITE, Explanation, or_better, rank_among
-from tune.schedulers.rungs import crosses
+from tune.schedulers.rungs import Interval
 from tune.schedulers.scheduler import Scheduler, rivals_in
 from tune.space.search_settings import Resource
 from tune.study.resource import amount_of, curve_of, in_words
@@ -26,16 +26,12 @@ class Median(Scheduler):
     """The median stopping rule; a checkpoint is written at each judgement too.
 
     Attributes:
-        interval: Amount of the resource between judgements.
+        points: Interval between judgements, in the resource.
         resource: The counted resource.
     """
 
-    interval: float
+    points: Interval
     resource: Resource = "pairs"
-
-    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
-        """Whether a multiple of the interval lies between two reports."""
-        return crosses(self.interval, before, now)
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PRUNED if the best so far is worse than the median, or if no report was finite yet."""

@@ -36,29 +36,25 @@ class PausingAsha(Scheduler):
     """ASHA in its promoting form.
 
     Attributes:
-        rungs: The rungs, where trials pause.
+        points: The rungs, where trials pause.
         search: The search's limits, which decide whether another trial will start.
         most: Returns the maximum number of trials (`tune.study.tried.most_trials`); None: `num_samples`.
     """
 
-    rungs: Rungs
+    points: Rungs
     search: SearchSettings
     most: Callable[[Study], int] | None = None
-
-    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
-        """Whether there is a rung between two reports."""
-        return self.rungs.between(before, now) is not None
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PAUSED at a rung, unless the trial would be promoted next; PRUNED if no report was finite."""
         trial = study[number]
-        if self.rungs.between(before, amount_of(trial, self.rungs.resource)) is None:
+        if self.points.between(before, amount_of(trial, self.points.resource)) is None:
             return Explanation("RUNNING", trial.pairs_seen)
         at_rungs, at_least = self._at_rungs(study), self._at_least(study, number)
         place = self._place(study, number, at_rungs, at_least)
         if trial.best(study.mode) is None:
             return replace(place, state="PRUNED", rule=NOT_FINITE)
-        if place.value is None and self.rungs.resource == "seconds":  # its first report came later
+        if place.value is None and self.points.resource == "seconds":  # its first report came later
             return Explanation("RUNNING", trial.pairs_seen)
         first = self._next(study, number, at_rungs, at_least)
         if first == number:
@@ -93,20 +89,20 @@ class PausingAsha(Scheduler):
     def _place(self, study: Study, number: int, at_rungs: _AtRungs, at_least: int) -> Explanation:
         """A trial's rank at the highest rung that it has reached, and the number of promotions there."""
         trial = study[number]
-        reached = self.rungs.between(0, amount_of(trial, self.rungs.resource))
-        rung = max(self.rungs.values(trial, study.mode), default=reached)
+        reached = self.points.between(0, amount_of(trial, self.points.resource))
+        rung = max(self.points.values(trial, study.mode), default=reached)
         if rung is None:
             return Explanation(trial.state, trial.pairs_seen)
         results = at_rungs.get(rung, {})
         others = {other: value for other, value in results.items() if other != number}
-        where, best = f"rung of {in_words(rung, self.rungs.resource)}", results.get(number)
+        where, best = f"rung of {in_words(rung, self.points.resource)}", results.get(number)
         if best is None:
             return Explanation(trial.state, trial.pairs_seen, where, None, others)
         quota = self._quota(len(results), at_least)
-        if self.rungs.second is not None:
+        if self.points.second is not None:
             found = by_two_objectives(study, number, results, quota)
             rule = self._promotions(found.rule, quota, len(results))
-            return replace(found, where=where, rule=rule, second=self.rungs.second)
+            return replace(found, where=where, rule=rule, second=self.points.second)
         ranked = self._ranked(results, study)
         rivals = [other for other in ranked if other != number]
         threshold = others[rivals[quota - 1]] if 0 < quota <= len(rivals) else None
@@ -118,17 +114,17 @@ class PausingAsha(Scheduler):
         """The rule at a rung that `n` trials have reached, of which `quota` are promoted."""
         if not quota:
             return (
-                f"no trial is promoted before {math.ceil(self.rungs.factor)} have reached the rung, {n} have"
+                f"no trial is promoted before {math.ceil(self.points.factor)} have reached the rung, {n} have"
             )
         return rule.replace("continue", "are promoted")
 
     def _at_rungs(self, study: Study) -> _AtRungs:
         """Best objective of each trial at each rung."""
-        return self.rungs.results(rivals_in(study), study.mode)
+        return self.points.results(rivals_in(study), study.mode)
 
     def _quota(self, n: int, at_least: int) -> int:
         """Number of promotions at a rung that `n` trials have reached."""
-        return max(at_least, math.floor(n / self.rungs.factor))
+        return max(at_least, math.floor(n / self.points.factor))
 
     def _at_least(self, study: Study, arriving: int | None) -> int:
         """Minimum number of promotions at each rung: 1 once no new trial starts and none is running."""
@@ -138,6 +134,6 @@ class PausingAsha(Scheduler):
 
     def _ranked(self, results: Mapping[int, float], study: Study) -> list[int]:
         """Numbers of the trials at a rung, best first; ties go to the earlier trial."""
-        if self.rungs.second is not None:
+        if self.points.second is not None:
             return list(places(study, results))
         return sorted(results, key=lambda number: (loss_of(results[number], study.mode), number))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tune.schedulers.explanation import NOT_FINITE, Explanation
-from tune.schedulers.rungs import crosses
+from tune.schedulers.rungs import Interval
 from tune.schedulers.scheduler import Scheduler
 from tune.space.dimensions import FloatRange, Scalar
 from tune.space.search_settings import CHANGEABLE
@@ -37,24 +37,20 @@ class PopulationBased(Scheduler):
     """Population based training in rounds.
 
     Attributes:
-        interval: Sentence pairs of a round.
+        points: Ends of the rounds, in sentence pairs.
         num_samples: Size of the population.
         seed: Seed of the search.
     """
 
-    interval: int
+    points: Interval
     num_samples: int
     seed: int
-
-    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
-        """Whether a round ends between two reports."""
-        return crosses(self.interval, before, now)
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:
         """PAUSED at the end of a round; PRUNED if the report there was not finite, so that it has no rank."""
         trial = study[number]
         pairs = trial.pairs_seen
-        if not crosses(self.interval, before, pairs):
+        if not self.is_judged(number, before, pairs):
             return Explanation("RUNNING", pairs)
         where, value = self._where(trial), trial.values.get(pairs)
         if value is None:
@@ -129,15 +125,15 @@ class PopulationBased(Scheduler):
 
     def _round(self, trial: Trial) -> int:
         """Number of rounds that a trial has ended."""
-        return trial.pairs_seen // self.interval
+        return int(trial.pairs_seen // self.points.amount)
 
     def _result(self, trial: Trial, ended: int) -> float | None:
         """A trial's own objective at the end of a round, also if it took over another trial there."""
         for step in trial.lineage:
-            if step.pairs // self.interval == ended:
+            if step.pairs // self.points.amount == ended:
                 return step.value
         reports = sorted(trial.values)
-        end = next((pairs for pairs in reports if pairs >= ended * self.interval), None)
+        end = next((pairs for pairs in reports if pairs >= ended * self.points.amount), None)
         return None if end is None else trial.values[end]
 
 

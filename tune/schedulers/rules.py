@@ -11,7 +11,7 @@ from tune.schedulers.hyperband import HyperBand
 from tune.schedulers.median import Median
 from tune.schedulers.pausing import PausingAsha
 from tune.schedulers.population import PopulationBased
-from tune.schedulers.rungs import Rungs, crosses
+from tune.schedulers.rungs import Interval, Rungs
 from tune.schedulers.scheduler import Scheduler
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
@@ -21,17 +21,7 @@ from tune.study.tried import most_trials
 
 @dataclass(frozen=True)
 class Never(Scheduler):
-    """Scheduler that stops no trial; checkpoints are written at intervals.
-
-    Attributes:
-        interval: Amount of the search's resource between checkpoints.
-    """
-
-    interval: float
-
-    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- all trials alike
-        """Whether a multiple of the interval lies between two reports."""
-        return crosses(self.interval, before, now)
+    """Scheduler that stops no trial; checkpoints are written at intervals."""
 
     def explain(self, study: Study, number: int, before: float) -> Explanation:  # noqa: ARG002
         """RUNNING for every trial."""
@@ -61,12 +51,12 @@ def scheduler_of(search: SearchSettings, space: Space | None = None) -> Schedule
             from tune.schedulers.freeze_thaw import FreezeThaw  # SciPy takes a second
 
             most = None if space is None else partial(most_trials, space=space)
-            return FreezeThaw(search.first_pairs, space, most)
+            return FreezeThaw(Interval(search.first_pairs), space, most)
         case "hyperband":
             return HyperBand(rungs, search.brackets)
         case "median":
-            return Median(first, search.resource)
+            return Median(Interval(first), search.resource)
         case "pbt":
-            return PopulationBased(search.first_pairs, search.num_samples, search.seed)
+            return PopulationBased(Interval(search.first_pairs), search.num_samples, search.seed)
         case "none":
-            return Never(first)
+            return Never(Interval(first))

@@ -11,9 +11,16 @@ from tune.study.resource import curve_of
 from tune.study.trial_record import Mode, Trial
 
 
-def crosses(interval: float, before: float, now: float) -> bool:
-    """Whether a multiple of an interval lies between two reports."""
-    return now // interval > before // interval
+@dataclass(frozen=True)
+class Interval:
+    """Points at equal distances: the multiples of an amount."""
+
+    amount: float
+
+    def between(self, before: float, now: float) -> float | None:
+        """The highest multiple in the interval (`before`, `now`]; None without a multiple."""
+        n = now // self.amount
+        return n * self.amount if n > before // self.amount else None
 
 
 @dataclass(frozen=True)

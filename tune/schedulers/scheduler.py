@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from tune.schedulers.explanation import Explanation, Forecast
+from tune.schedulers.rungs import Interval, Rungs
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 
@@ -14,14 +16,19 @@ def rivals_in(study: Study) -> list[Trial]:
     return [trial for trial in study if "FAIL" not in (trial.state, trial.verdict)]
 
 
+@dataclass(frozen=True)
 class Scheduler(ABC):
     """Decides which trials continue. Stateless, so that a resumed search makes the same decisions.
 
     The explanation contains the decision, so that `why` reports its actual reasons.
+
+    Attributes:
+        points: Points at which trials are judged.
     """
 
-    @abstractmethod
-    def is_judged(self, number: int, before: float, now: float) -> bool:
+    points: Rungs | Interval
+
+    def is_judged(self, number: int, before: float, now: float) -> bool:  # noqa: ARG002 -- for brackets
         """Whether a trial is judged at a report and therefore writes a checkpoint.
 
         Args:
@@ -29,6 +36,7 @@ class Scheduler(ABC):
             before: Amount of the search's resource (`tune.study.resource`) at its previous report.
             now: The amount at this report.
         """
+        return self.points.between(before, now) is not None
 
     @abstractmethod
     def explain(self, study: Study, number: int, before: float) -> Explanation:

@@ -5,9 +5,10 @@ import math
 import pytest
 
 from tune.schedulers.median import Median, running_average
+from tune.schedulers.rungs import Interval
 from tune.study.study import Study
 
-RULE = Median(interval=100)
+RULE = Median(Interval(100))
 
 
 def study_of(*curves: list[float], mode: str = "max") -> Study:

@@ -12,6 +12,7 @@ from simulation import PAIRS, facts, play, play_with_kills
 from themo.training.loop import train
 from tune.results.report.facts import lanes
 from tune.schedulers.population import PopulationBased, explore
+from tune.schedulers.rungs import Interval
 from tune.space.dimensions import contains
 from tune.space.search_settings import CHANGEABLE
 from tune.space.search_space import Space, from_tree
@@ -40,7 +41,7 @@ def by_number(trial, step):
 
 
 def rule(space: Space) -> PopulationBased:
-    return PopulationBased(space.search.grace_pairs, N_TRIALS, space.search.seed)
+    return PopulationBased(Interval(space.search.grace_pairs), N_TRIALS, space.search.seed)
 
 
 def test_the_worst_quarter_takes_over_the_best(space):

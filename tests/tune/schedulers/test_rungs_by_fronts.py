@@ -118,5 +118,5 @@ def test_promotions_go_front_by_front():
 def test_the_rungs_know_the_second_objective():
     for name in ("asha", "pausing-asha", "hyperband"):
         scheduler = scheduler_of(space_of(name, 3, second_objective="ms").search)
-        assert scheduler.rungs.second == "ms"
-        assert scheduler_of(space_of(name, 3).search).rungs.second is None
+        assert scheduler.points.second == "ms"
+        assert scheduler_of(space_of(name, 3).search).points.second is None

@@ -15,7 +15,7 @@ from tune.schedulers.asha import Asha
 from tune.schedulers.decisions import decisions
 from tune.schedulers.median import Median
 from tune.schedulers.pausing import PausingAsha
-from tune.schedulers.rungs import Rungs
+from tune.schedulers.rungs import Interval, Rungs
 from tune.searchers.history import to_optuna
 from tune.space.search_settings import SearchSettings
 from tune.study.study import Study
@@ -129,7 +129,7 @@ def test_running_averages_end_at_equal_seconds():
     for _ in range(3):
         reported(study, [0.5, 0.5, 0.9, 0.9], 1.0)
     slow = reported(study, [0.4], 2.0)
-    found = Median(2.0, "seconds").explain(study, slow, 0.0)
+    found = Median(Interval(2.0), "seconds").explain(study, slow, 0.0)
     assert (found.state, found.where, found.threshold) == ("PRUNED", "report after 2 s", 0.5)
 
 
