@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from themo.config.settings import Settings
 from tune.confirmation.paired_test import COVERAGE, Lead, lead_after
 from tune.confirmation.plan import plan
-from tune.space.search_space import Space
 from tune.study.confirmation import SEED, Confirmation
+from tune.study.limits import are_trials_done
+from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial, loss_of
 
@@ -174,19 +174,15 @@ def verdict(study: Study) -> Verdict | None:
     )
 
 
-def is_due(study: Study, space: Space, settings: Settings) -> bool:
-    """Whether runs that confirm the winner are left, of a search whose trials are done.
-
-    Args:
-        study: The record.
-        space: The search space.
-        settings: Base settings of the search.
-    """
-    chosen = plan(study, space, settings)
-    if not isinstance(chosen, Confirmation):
+def is_finished(study: Study, search: Search) -> bool:
+    """Whether all trials of a search are done, and all runs that confirm its winner."""
+    if not are_trials_done(study, search.space):
         return False
+    chosen = plan(study, search.space, search.settings)
+    if not isinstance(chosen, Confirmation):
+        return True
     found = verdict(study)
-    return chosen is not study.confirmation or found is None or not found.is_over
+    return chosen is study.confirmation and found is not None and found.is_over
 
 
 def next_run(study: Study) -> tuple[int, int] | None:

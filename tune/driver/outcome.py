@@ -8,13 +8,13 @@ from themo.checkpoints.versions import keep_run_keys
 from themo.errors import InputError
 from themo.process.progress import console
 from tune.confirmation.plan import Unconfirmed, plan
-from tune.confirmation.verdict import is_due, verdict
+from tune.confirmation.verdict import is_finished, verdict
 from tune.driver.session_state import SessionState
 from tune.results.best_trials import BEST_VERSION, SearchResult, write_best
 from tune.results.front import front_as_json, write_front
 from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable
-from tune.study.limits import early_end, is_whole, used_up
+from tune.study.limits import are_trials_done, early_end, used_up
 from tune.study.study import Study
 from tune.study.work_time import busy_share, session_seconds
 
@@ -43,7 +43,7 @@ def finish(state: SessionState, slots: int) -> SearchResult:
     if found is not None and found.is_over and study.confirmation is not None:
         study.confirmation.handed_over = found.handed_over
         study.save()
-    is_done = is_whole(study, search.space)
+    is_done = are_trials_done(study, search.space)
     best = study.winner() or _refuse_no_winner(study, search.name, is_done=is_done)
     end = early_end(study, search.space) if is_done else None
     if is_done and (notice := used_up(study, search.space)):
@@ -64,7 +64,7 @@ def finish(state: SessionState, slots: int) -> SearchResult:
         seconds=session_seconds(study),
         top=tuple(study.ranked()[:_TOP]),
         num_samples=search.space.search.num_samples,
-        is_whole=is_done and not is_due(study, search.space, search.settings),
+        is_whole=is_finished(study, search),
         confirmation=found,
         unconfirmed=unconfirmed if isinstance(unconfirmed, Unconfirmed) else None,
         early_end=end,

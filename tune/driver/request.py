@@ -16,7 +16,7 @@ from themo.process.progress import console
 from themo.tracking.uri import check_reachable, tracking_uri
 from tune.cluster.resources import LOCAL, Resources
 from tune.cluster.storage import Storage
-from tune.confirmation.verdict import is_due
+from tune.confirmation.verdict import is_finished
 from tune.driver.search_options import SearchOptions
 from tune.driver.warm_start import CarriedOver, carry_on, carry_over
 from tune.space.automatic import automatic_rules
@@ -25,7 +25,7 @@ from tune.space.dimensions import contains
 from tune.space.search_settings import OFF
 from tune.space.search_space import Space, from_tree, load
 from tune.study.growth import GROWABLE, grow, refuse_another_space
-from tune.study.limits import is_whole, wants_more
+from tune.study.limits import wants_more
 from tune.study.naming import STUDY_FILE, ReservedFolder, reserve, search_folder
 from tune.study.search import RESUME, Search, has_study, new_search, read_search
 from tune.study.study import Study
@@ -103,7 +103,7 @@ def _print_reached_limits(search: Search, limits: Mapping[str, Any], others: Map
         return
     study = Study.read(search.folder / STUDY_FILE)
     n = f"{len(study)} trial{'' if len(study) == 1 else 's'}"
-    if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
+    if is_finished(study, search):
         given, reached = {**limits, **others}, f"{search.name} is finished, with {n}: nothing to run"
     elif not wants_more(study, search.space):
         given = {name: value for name, value in limits.items() if name != "confirm"}

@@ -20,7 +20,7 @@ from tune.cluster.connection import Cluster, Machine, connect
 from tune.cluster.slots import Slots
 from tune.cluster.storage import Storage
 from tune.confirmation.plan import begin, plan
-from tune.confirmation.verdict import is_due
+from tune.confirmation.verdict import is_finished
 from tune.driver.checkpoints import match_checkpoints
 from tune.driver.loop import Loop
 from tune.driver.mlflow_runs import MlflowRuns
@@ -33,7 +33,7 @@ from tune.driver.work_of_search import data_of_trials, work_of_search
 from tune.results.best_trials import BEST_SETTINGS, SearchResult
 from tune.results.mlflow_runs import SearchRuns
 from tune.study.confirmation import Confirmation
-from tune.study.limits import is_whole
+from tune.study.limits import are_trials_done
 from tune.study.reports import ReportLog
 from tune.study.search import Search, alone, refuse_other_pairs
 from tune.study.study import Study
@@ -118,7 +118,7 @@ def _run(
         if is_resumed:  # before anything is written to it: it may be full
             match_checkpoints(study, state.storage)
         # a kill may have come after the last trial or run, before the results
-        if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
+        if is_finished(study, search):
             return most_at_once(study)
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
         slots = _slots(state, cluster, budget)
@@ -135,7 +135,7 @@ def _run(
         state = replace(state, search=search)
         work = work_of_search(state, data, train, measure)
         reports = partial(MlflowRuns, log=ReportLog(folder, patience), tracking=tracking)
-        if not (is_whole(study, search.space) or budget.stop_all()):
+        if not (are_trials_done(study, search.space) or budget.stop_all()):
             loop = Loop(state)
             loop.run(trials_of(state, loop.session, slots, reports), work, slots, budget)
         _confirm(state, reports, work, slots, budget)
@@ -155,7 +155,7 @@ def _confirm(
         KeyboardInterrupt, ClusterError: As in `Loop.run`; the results of the search are written before.
     """
     search, study = state.search, state.study
-    if not is_whole(study, search.space) or not is_due(study, search.space, search.settings):
+    if not are_trials_done(study, search.space) or is_finished(study, search):
         return
     chosen = plan(study, search.space, search.settings)
     if not isinstance(chosen, Confirmation):

@@ -23,7 +23,7 @@ from tune.schedulers.rules import scheduler_of
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.confirmation import SEED
-from tune.study.limits import is_whole
+from tune.study.limits import are_trials_done
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.tried import most_trials
@@ -89,7 +89,7 @@ def trials_of(state: SessionState, session: str, slots: Slots, runs: Callable[[S
             space.search,
         ),
         tabulate=TrialTable(study, space, search.folder, at_rest=True).write,
-        is_done=lambda: is_whole(study, space),
+        is_done=lambda: are_trials_done(study, space),
     )
 
 

@@ -18,7 +18,7 @@ from themo.evaluation.score_names import logged_scores
 from themo.tracking.comparison import parallel_coordinates
 from themo.tracking.names import LOG10_RATE, comparison_params
 from themo.tracking.projection import Point, Projection, Run, RunStatus, Status
-from tune.confirmation.verdict import is_due, verdict
+from tune.confirmation.verdict import is_finished, verdict
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
 from tune.results.run_tags import (
     CONFIRMATION_TAG,
@@ -36,7 +36,7 @@ from tune.results.run_tags import (
 )
 from tune.study.confirmation import SEED
 from tune.study.front import cost_metric, front_of
-from tune.study.limits import early_end, is_whole
+from tune.study.limits import early_end
 from tune.study.naming import STUDY_FILE
 from tune.study.reports import ReadReports
 from tune.study.search import Search
@@ -159,10 +159,10 @@ def _parent(search: Search, folder: Path, study: Study, at_rest: bool) -> Run:
         tags |= confirmation_tags(found)
         owned.append(CONFIRMATION_TAG)
     if at_rest:
-        is_done = is_whole(study, search.space) and not is_due(study, search.space, search.settings)
-        status = "FINISHED" if is_done else "KILLED"
+        is_over = is_finished(study, search)
+        status = "FINISHED" if is_over else "KILLED"
         owned += [WINNER_TAG, EARLY_END_TAG]
-        if is_done and (end := early_end(study, search.space)) is not None:
+        if is_over and (end := early_end(study, search.space)) is not None:
             tags[EARLY_END_TAG] = end.line(search.objective)
         if (winner := study.winner()) is not None:
             of_best = _best_files(folder, run_key(search.uid, winner))

@@ -14,11 +14,11 @@ from themo.checkpoints.versions import REPORT_FILE
 from themo.errors import InputError
 from themo.process.output import about, duration, from_here, typed, with_command
 from themo.process.progress import console
-from tune.confirmation.verdict import is_due, verdict
+from tune.confirmation.verdict import is_finished, verdict
 from tune.results.best_trials import best_in_words, cost_cell, counts_in_words, show
 from tune.results.front import front_as_json
 from tune.study.front import UNITS
-from tune.study.limits import early_end, is_whole, used_up
+from tune.study.limits import are_trials_done, early_end, used_up
 from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
 from tune.study.resource import number_of
 from tune.study.search import Search, has_study, read_search, search_folders
@@ -61,7 +61,7 @@ class Status:
     @property
     def seconds_left(self) -> float | None:
         """Estimated training time left (`work_time.seconds_left`), with the most slots used so far."""
-        if self.activity == "finished" or is_whole(self.study, self.search.space):
+        if self.activity == "finished" or are_trials_done(self.study, self.search.space):
             return None
         space, slots = self.search.space, max(1, most_at_once(self.study))
         return seconds_left(
@@ -183,7 +183,7 @@ def read_status(folder: Path, asked_by: str = "status NAME") -> Status:
         return Status(folder, search, study, "running", worked_seconds(study))
     study.reset_to_checkpoints()
     activity: Activity = "interrupted"
-    if is_whole(study, search.space) and not is_due(study, search.space, search.settings):
+    if is_finished(study, search):
         activity = "finished"
     elif not is_begun:
         activity = "not begun"

@@ -28,7 +28,7 @@ def is_exhausted(study: Study, search: SearchSettings) -> bool:
     return patience is not None and trials_without_gain(study) >= patience
 
 
-def is_whole(study: Study, space: Space) -> bool:
+def are_trials_done(study: Study, space: Space) -> bool:
     """Whether all trials of a search are done."""
     return not wants_more(study, space) and all(trial.is_done for trial in study)
 

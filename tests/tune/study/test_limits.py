@@ -5,7 +5,7 @@ from ended_trials import a_space, a_study
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.study.limits import is_exhausted, is_whole, trials_without_gain, wants_more
+from tune.study.limits import are_trials_done, is_exhausted, trials_without_gain, wants_more
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,16 @@ def test_a_failed_trial_is_no_best_to_beat():
     assert trials_without_gain(study) == 2
 
 
-def test_a_search_is_whole_when_no_more_begin_and_all_have_ended():
+def test_trials_are_done_when_no_more_begin_and_all_have_ended():
     space = a_space(num_samples=9, stop_after_no_gain=2)
     study = a_study([0.5, 0.4], running=1)
     assert wants_more(study, space)
     study.finish(2, "FAIL", "diverged")
     assert is_exhausted(study, space.search)
     assert not wants_more(study, space)
-    assert is_whole(study, space)
+    assert are_trials_done(study, space)
     study.add({})
-    assert not is_whole(study, space), "the last ones end as they would have ended"
+    assert not are_trials_done(study, space), "the last ones end as they would have ended"
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=12), st.integers(1, 5))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune.space.search_settings import SearchSettings
-from tune.study.limits import early_end, is_whole, wants_more
+from tune.study.limits import are_trials_done, early_end, wants_more
 from tune.study.remaining_gain import RemainingGain, chance_of_gain, known_losses, remaining_gain
 
 scores = st.lists(st.none() | st.floats(0, 1), max_size=30)
@@ -90,7 +90,7 @@ def test_a_search_that_hardly_gains_starts_no_more_trials():
     assert early_end(study, a_space(num_samples=11)) is None
     assert wants_more(study, space.searched_by(stop_chance=0.01))
     assert not wants_more(study, space)
-    assert is_whole(study, space)
+    assert are_trials_done(study, space)
     end = early_end(study, space)
     assert end is not None
     assert end.line("val/loss") == (

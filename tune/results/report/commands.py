@@ -25,7 +25,7 @@ class Command:
 def commands(
     search: Search,
     folder: Path,
-    is_settled: bool,
+    is_finished: bool,
     is_repeatable: bool,
     version: Path | None,
     sufficient: float | None = None,
@@ -35,7 +35,7 @@ def commands(
     Args:
         search: The search.
         folder: The search directory.
-        is_settled: Whether neither trials nor runs of the confirmation are left.
+        is_finished: Whether neither trials nor runs of the confirmation are left.
         is_repeatable: Whether training with ``best.yaml`` repeats the winner.
         version: The winner's version; None: it is not there.
         sufficient: Smallest ``--confirm`` that suffices for the unconfirmed winner; None: none applies.
@@ -49,9 +49,9 @@ def commands(
     trains = [train] if is_repeatable else []
     resume = f"{themo} tune --resume {of_search}"
     if version is None:
-        what = "Write the winner's files again" if is_settled else "Resume the search, if it is not running"
+        what = "Write the winner's files again" if is_finished else "Resume the search, if it is not running"
         return [Command(what, resume), *trains, compare]
-    resumes = [] if is_settled else [Command("Resume the search", resume)]
+    resumes = [] if is_finished else [Command("Resume the search", resume)]
     if sufficient is not None:
         resumes.append(Command("Confirm the winner with further seeds", f"{resume} --confirm {sufficient:g}"))
     return [

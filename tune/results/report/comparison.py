@@ -137,7 +137,7 @@ def _tiles(source: Source) -> dict[str, Any]:
         "counts": study.counts(),
         "pairs": sum(trial.pairs_seen for trial in study),
         "seconds": session_seconds(study),
-        "is_finished": source.is_finished,
+        "are_trials_done": source.are_trials_done,
     }
 
 

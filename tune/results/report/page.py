@@ -79,14 +79,14 @@ def content_of(source: Source) -> Content:
     n_slots = most_at_once(study)
     found = facts.importances(facts.scored(search.space, study))
     scales = scales_of([value for trial in study for value in trial.values.values()], study.mode)
-    unconfirmed = _unconfirmed(search, study) if source.is_finished else None
+    unconfirmed = _unconfirmed(search, study) if source.are_trials_done else None
     content = {
         "search": search,
         "study": study,
         "best": best,
         "best_value": best.best(study.mode),
         "best_line": best.lineage_in_words,
-        "is_finished": source.is_finished,
+        "are_trials_done": source.are_trials_done,
         "is_running": source.is_running,
         "confirmation": verdict(study),
         "unconfirmed": unconfirmed,
@@ -123,7 +123,7 @@ def content_of(source: Source) -> Content:
         "commands": commands(
             search,
             source.folder,
-            source.is_settled,
+            source.is_finished,
             source.is_repeatable,
             source.version,
             None if unconfirmed is None else unconfirmed.sufficient,

@@ -10,9 +10,9 @@ from themo.checkpoints.versions import TEST_FILE, read_summary
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores
-from tune.confirmation.verdict import is_due
+from tune.confirmation.verdict import is_finished
 from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
-from tune.study.limits import is_whole
+from tune.study.limits import are_trials_done
 from tune.study.naming import STUDY_FILE, is_held
 from tune.study.search import Search
 from tune.study.study import Study
@@ -33,8 +33,8 @@ class Source:
         study: The record; at rest if no process runs the search.
         best: The winner, or the best trial so far.
         is_running: Whether a process runs the search.
-        is_finished: Whether all trials are done.
-        is_settled: Whether the runs of the confirmation are done too.
+        are_trials_done: Whether all trials are done.
+        is_finished: Whether the runs of the confirmation are done too.
         has_settings: Whether ``best.yaml`` holds the best trial's settings.
         version: The best trial's version directory; None: it is not there.
         tested: Contents of its ``test.json``; None: it has not been tested.
@@ -45,8 +45,8 @@ class Source:
     study: Study
     best: Trial
     is_running: bool
+    are_trials_done: bool
     is_finished: bool
-    is_settled: bool
     has_settings: bool
     version: Path | None
     tested: dict[str, Any] | None
@@ -79,12 +79,12 @@ def read_source(search: Search, folder: Path) -> Source:
             f"{folder / STUDY_FILE}: must contain a trial with a score, "
             f"but all {len(study)} failed or have not reported{reason}"
         )
-    is_finished = is_whole(study, search.space)
-    if is_finished:
+    is_done = are_trials_done(study, search.space)
+    if is_done:
         best = study.winner() or best
     has_settings = _holds_settings(search, best, folder / BEST_SETTINGS)
     version = folder / BEST_VERSION if has_settings and (folder / BEST_VERSION).is_dir() else None
-    if not is_finished and (version is None or not _holds_best(version, search, study, best)):
+    if not is_done and (version is None or not _holds_best(version, search, study, best)):
         has_settings, version = False, None  # the files are of an earlier session
     is_tested = version is not None and (version / TEST_FILE).exists()
     return Source(
@@ -93,8 +93,8 @@ def read_source(search: Search, folder: Path) -> Source:
         study=study,
         best=best,
         is_running=is_running,
-        is_finished=is_finished,
-        is_settled=is_finished and not is_due(study, search.space, search.settings),
+        are_trials_done=is_done,
+        is_finished=is_finished(study, search),
         has_settings=has_settings,
         version=version,
         tested=read_scores(version / TEST_FILE) if version is not None and is_tested else None,
