@@ -19,14 +19,12 @@ from tune.driver.session_state import SessionState
 from tune.results.confirmation_view import ConfirmationView
 from tune.results.live import LiveView
 from tune.results.trial_table import TrialTable
-from tune.schedulers.rules import scheduler_of
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.confirmation import SEED
 from tune.study.limits import are_trials_done
 from tune.study.study import Study
 from tune.study.trial_record import Trial
-from tune.study.tried import most_trials
 
 
 class View(Protocol):
@@ -78,16 +76,7 @@ def trials_of(state: SessionState, session: str, slots: Slots, runs: Callable[[S
         draw=None,
         keeper=_keeper(state, study, space, session),
         runs=runs(study),
-        view=LiveView(
-            study,
-            most_trials(study, space),
-            len(space.first),
-            slots,
-            search.objective,
-            search.settings,
-            scheduler_of(space.search, space).forecast,
-            space.search,
-        ),
+        view=LiveView(study, search, slots),
         tabulate=TrialTable(study, space, search.folder, at_rest=True).write,
         is_done=lambda: are_trials_done(study, space),
     )

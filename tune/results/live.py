@@ -17,14 +17,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from themo.config.settings import Settings
 from themo.process.output import about
 from themo.process.progress import SECONDS_BETWEEN_LINES, console
 from tune.results.best_trials import best_in_words, best_so_far
 from tune.results.running_trials import RunningTrials
-from tune.schedulers.explanation import Forecast
-from tune.space.search_settings import SearchSettings
+from tune.study.search import Search
 from tune.study.study import Study
+from tune.study.tried import most_trials
 from tune.study.work_time import seconds_left
 
 _SECONDS_BETWEEN_FRAMES = 0.5
@@ -37,34 +36,16 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
 
     Args:
         study: The record.
-        total: Total number of trials.
-        n_trusted: Number of trusted trials, which come first.
+        search: The search.
         slots: Returns the current number of slots.
-        objective: Name of the optimized metric.
-        settings: Base settings of the search.
-        forecast: Returns the scheduler's prediction of a trial's end (`Scheduler.forecast`).
-        search: Settings of the search, with its resource; None: sentence pairs.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        total: int,
-        n_trusted: int,
-        slots: Callable[[], int],
-        objective: str,
-        settings: Settings | None = None,
-        forecast: Callable[[Study, int], Forecast | None] = lambda *_: None,
-        search: SearchSettings | None = None,
-    ) -> None:
-        self._settings = settings
-        self._search = search or SearchSettings()
-        self._rows = RunningTrials(study, settings, forecast, self._search)
+    def __init__(self, study: Study, search: Search, slots: Callable[[], int]) -> None:
+        self._rows = RunningTrials(study, search)
         self._study = study
-        self._total = total
-        self._n_trusted = n_trusted
+        self._search = search
+        self._total = most_trials(study, search.space)
         self._slots = slots
-        self._objective = objective
         self._last = time.monotonic()
         self._running: list[int] = []
         self._on_ctrl_c: Callable[[int, FrameType | None], object] | None = None
@@ -113,7 +94,7 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         width, height = console.size
         lines = [
             *wrap(self._progress(), width),
-            *wrap(best_so_far(self._study, self._objective), width, break_on_hyphens=False),
+            *wrap(best_so_far(self._study, self._search.objective), width, break_on_hyphens=False),
         ]
         lines += self._rows.lines(self._running, width, height - len(lines) - 2)  # the bar and the cursor
         text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")  # wrapped: the console does not
@@ -124,10 +105,10 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
     def _plain_line(self) -> str:
         """The progress and the best trial, with its settings if they fit."""
         progress = self._progress()
-        whole = f"{progress}; {best_so_far(self._study, self._objective)}"
+        whole = f"{progress}; {best_so_far(self._study, self._search.objective)}"
         if len(whole) <= _LONGEST_LINE:
             return whole
-        return f"{progress}; {best_in_words(self._study, self._objective)}"
+        return f"{progress}; {best_in_words(self._study, self._search.objective)}"
 
     def _progress(self) -> str:
         counts = self._study.counts()
@@ -140,12 +121,5 @@ class LiveView(Callback):  # type: ignore[misc]  # Ray has no types
         if counts["PAUSED"]:
             parts.insert(2, f"{counts['PAUSED']} paused")
             parts.insert(1, f"{len(self._study)} started")  # few are done before the end
-        left = seconds_left(
-            self._study,
-            self._total,
-            self._n_trusted,
-            self._slots(),
-            self._settings,
-            self._search.trial_seconds,
-        )
+        left = seconds_left(self._study, self._search, self._slots())
         return ", ".join([*parts, f"{about(left)} left"] if left is not None else parts)

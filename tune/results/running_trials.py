@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from textwrap import wrap
 
-from themo.config.settings import Settings
 from tune.results.best_trials import show
-from tune.schedulers.explanation import Forecast
-from tune.space.search_settings import SearchSettings
+from tune.schedulers.rules import scheduler_of
 from tune.study.resource import number_of
+from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 from tune.study.work_time import rest_of_run
@@ -27,19 +26,15 @@ _INDENT = 4
 class RunningTrials:
     """A row for each running trial: number, amount of the resource, objective, forecast, device, settings.
 
+    The column of forecasts appears once the scheduler predicts an end.
+
     Attributes:
         study: The record.
-        settings: Base settings of the search, for the share of a run that is done; None: the share is left
-            out.
-        forecast: Returns the scheduler's prediction of a trial's end; None where it predicts nothing. The
-            column appears once there is a prediction.
-        search: Settings of the search, with its resource.
+        search: The search.
     """
 
     study: Study
-    settings: Settings | None
-    forecast: Callable[[Study, int], Forecast | None]
-    search: SearchSettings = field(default_factory=SearchSettings)
+    search: Search
 
     def lines(self, numbers: Sequence[int], width: int, height: int) -> list[str]:
         """A heading and the rows; settings wrap, and are cut where the height is too small.
@@ -60,10 +55,12 @@ class RunningTrials:
         return lines
 
     def _table(self, trials: Sequence[Trial], width: int, lines_each: int) -> list[str]:
-        forecasts = [self.forecast(self.study, trial.number) for trial in trials]
+        rules = self.search.space.search
+        scheduler = scheduler_of(rules, self.search.space)
+        forecasts = [scheduler.forecast(self.study, trial.number) for trial in trials]
         columns = {
             "trial": [str(trial.number) for trial in trials],
-            self.search.resource: [self._amount(trial) for trial in trials],
+            rules.resource: [self._amount(trial) for trial in trials],
             "objective": [self._objective(trial) for trial in trials],
         }
         if any(forecasts):
@@ -96,10 +93,10 @@ class RunningTrials:
         return [name for name in names if len({repr(trial.params.get(name)) for trial in compared}) > 1]
 
     def _amount(self, trial: Trial) -> str:
-        search, settings = self.search, self.settings
-        rest = None if settings is None else rest_of_run(trial, settings, search.trial_seconds)
+        rules = self.search.space.search
+        rest = rest_of_run(trial, self.search.settings, rules.trial_seconds)
         share = "" if rest is None else f" {100 / (1 + rest):.0f} %"
-        return f"{number_of(trial, search.resource)}{share}"
+        return f"{number_of(trial, rules.resource)}{share}"
 
     def _objective(self, trial: Trial) -> str:
         best = trial.best(self.study.mode)

@@ -63,15 +63,7 @@ class Status:
         """Estimated training time left (`work_time.seconds_left`), with the most slots used so far."""
         if self.activity == "finished" or are_trials_done(self.study, self.search.space):
             return None
-        space, slots = self.search.space, max(1, most_at_once(self.study))
-        return seconds_left(
-            self.study,
-            most_trials(self.study, space),
-            len(space.first),
-            slots,
-            self.search.settings,
-            space.search.trial_seconds,
-        )
+        return seconds_left(self.study, self.search, max(1, most_at_once(self.study)))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -7,8 +7,10 @@ from itertools import accumulate
 from statistics import fmean
 
 from themo.config.settings import Settings
+from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
+from tune.study.tried import most_trials
 
 
 def sessions(study: Study) -> dict[int, tuple[float, float]]:
@@ -76,14 +78,7 @@ def rest_of_run(trial: Trial, settings: Settings, trial_seconds: float | None = 
     return max(0.0, whole - 1)
 
 
-def seconds_left(
-    study: Study,
-    n_trials: int,
-    n_trusted: int,
-    slots: int,
-    settings: Settings | None = None,
-    trial_seconds: float | None = None,
-) -> float | None:
+def seconds_left(study: Study, search: Search, slots: int) -> float | None:
     """Estimated time of the running and the remaining trials, from the times of ended and paused trials.
 
     A remaining trial counts with the mean time of ended and paused trials. A running trial counts with the
@@ -93,15 +88,14 @@ def seconds_left(
 
     Args:
         study: The record.
-        n_trials: Total number of trials.
-        n_trusted: Number of trusted trials.
+        search: The search.
         slots: Number of trials at once.
-        settings: Base settings of the search; None: the last epoch of a trial is unknown.
-        trial_seconds: Seconds of training after which a trial ends; None: no limit.
 
     Returns:
         Seconds, above 0; None if no trial serves as a reference yet.
     """
+    space = search.space
+    n_trials, n_trusted = most_trials(study, space), len(space.first)
     rested = [trial for trial in study if trial.state != "RUNNING" and trial.seconds > 0]
     n_left = n_trials - study.n_done
     comparable = [trial.seconds for trial in rested if trial.number >= n_trusted or n_trials <= n_trusted]
@@ -117,7 +111,7 @@ def seconds_left(
         return None
 
     def rest(trial: Trial) -> float:
-        parts = None if settings is None else rest_of_run(trial, settings, trial_seconds)
+        parts = rest_of_run(trial, search.settings, space.search.trial_seconds)
         own_rest = None if parts is None else parts * trial.seconds
         return min((s for s in (mean_rest(trial.seconds), own_rest) if s is not None), default=0.0)
 

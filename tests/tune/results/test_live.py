@@ -10,12 +10,26 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from themo.config.settings import load
-from tune.results import live
+from themo.config.settings import Settings, load
+from tune.cluster.resources import Resources
+from tune.results import live, running_trials
 from tune.results.live import LiveView
 from tune.schedulers.explanation import Forecast
+from tune.schedulers.rules import Never
+from tune.schedulers.rungs import Interval
+from tune.space.dimensions import FloatRange
 from tune.space.search_settings import SearchSettings
+from tune.space.search_space import Space
+from tune.study.search import Search
 from tune.study.study import Study
+
+
+def search_of(base: Settings | None = None, **rules: Any) -> Search:
+    """A search of eight trials."""
+    search = SearchSettings(**{"num_samples": 8, "grace_pairs": 100, **rules})
+    space = Space({"learn_rate": FloatRange(1e-4, 1e-2)}, search=search)
+    settings = (base or load()).override({"objective": "val/match@01"})
+    return Search("mine", "uid", space, settings, Resources())
 
 
 @pytest.fixture
@@ -32,7 +46,7 @@ def study() -> Study:
 
 def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
-    view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01")
+    view = LiveView(study, search_of(), lambda: 2)
     view.setup()
     running = [
         SimpleNamespace(status=status, config={"number": number})
@@ -55,7 +69,7 @@ def test_paused_and_started_trials_are_counted(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
     study[3].state = "PAUSED"
-    LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o").on_step_end(trials=[])
+    LiveView(study, search_of(), lambda: 2).on_step_end(trials=[])
     counts = "3 of 8 trials done, 4 started, 1 completed, 1 pruned, 1 failed, 1 paused, 0 of 2 slots busy"
     assert counts in capsys.readouterr().err
 
@@ -64,15 +78,15 @@ def test_a_trial_that_failed_is_not_the_best(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
     study.report(2, {"pairs_seen": 50, "o": 0.9}, "o")
-    LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o").on_step_end(trials=[])
-    assert "best o 0.7000 in trial 1: " in capsys.readouterr().err
+    LiveView(study, search_of(), lambda: 2).on_step_end(trials=[])
+    assert "best val/match@01 0.7000 in trial 1: " in capsys.readouterr().err
 
 
 def test_a_long_plain_line_leaves_the_settings_out(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, highlight=False, force_terminal=False))
     monkeypatch.setattr(live, "SECONDS_BETWEEN_LINES", 0.0)
     study.report(study.add({f"setting_{i}": i for i in range(30)}).number, {"pairs_seen": 1, "o": 0.9}, "o")
-    LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01").on_step_end(trials=[])
+    LiveView(study, search_of(), lambda: 2).on_step_end(trials=[])
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("; best val/match@01 0.9000 in trial 4, not saved yet")
 
@@ -92,16 +106,21 @@ SETTINGS = {
 """Ten settings, as many as a search of the miniature has."""
 
 
-def shown(study: Study, running: list[int], monkeypatch: pytest.MonkeyPatch, **view: Any) -> list[str]:
+def shown(
+    study: Study,
+    running: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    search: Search | None = None,
+    height: int = 40,
+) -> list[str]:
     """The lines of a frame on a terminal of 80 columns, without trailing blanks."""
     screen = io.StringIO()
-    height = view.pop("height", 40)
     wide = Console(
         file=screen, force_terminal=True, width=80, height=height, soft_wrap=True, color_system=None
     )
     monkeypatch.setattr(live, "console", wide)
     monkeypatch.setattr(live, "_SECONDS_BETWEEN_FRAMES", 0.0)
-    view_of = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01", **view)
+    view_of = LiveView(study, search or search_of(), lambda: 2)
     trials = [SimpleNamespace(status="RUNNING", config={"number": number}) for number in running]
     view_of.on_step_end(trials=trials)
     view_of.close()
@@ -144,12 +163,14 @@ def test_a_forecast_machine_and_share_get_their_place(two_running, settings, mon
         two_running[number].machine, two_running[number].gpus = machine, 1.0 if number == 1 else 0.5
         two_running[number].metrics["epoch"] = settings.training.epochs / 4
 
-    def forecast(_: Study, number: int) -> Forecast | None:
-        return Forecast(0.93, 0.9, 0.95) if number == 2 else None
+    class Prophet(Never):
+        def forecast(self, _: Study, number: int) -> Forecast | None:
+            return Forecast(0.93, 0.9, 0.95) if number == 2 else None
 
+    monkeypatch.setattr(running_trials, "scheduler_of", lambda *_: Prophet(Interval(100)))
     for trial in two_running:
         trial.params = {"learn_rate": trial.params["learn_rate"]}
-    lines = shown(two_running, [1, 2], monkeypatch, settings=settings, forecast=forecast)
+    lines = shown(two_running, [1, 2], monkeypatch, search_of(settings))
     assert lines[-5:] == [
         "trial        pairs  objective           forecast          device",
         "    1   8,192 25 %     0.4300                         GPU node-1",
@@ -162,11 +183,11 @@ def test_a_forecast_machine_and_share_get_their_place(two_running, settings, mon
 def test_seconds_are_shown_where_they_are_the_resource(two_running, monkeypatch):
     for trial, seconds in zip(two_running, (9.0, 3.25, 120.4), strict=True):
         trial.metrics |= {"training_seconds": seconds, "epoch": 0.5}
-    search = SearchSettings(resource="seconds", trial_seconds=240, grace_share=0.1)
     base = load().override({"warmup_steps": 0, "epochs": 100.0})
+    search = search_of(base, resource="seconds", trial_seconds=240, grace_share=0.1, grace_pairs=None)
     for trial in two_running:
         trial.params = {"learn_rate": 0.001 * (1 + trial.number)}
-    lines = shown(two_running, [1, 2], monkeypatch, settings=base, search=search)
+    lines = shown(two_running, [1, 2], monkeypatch, search)
     assert lines[-3:] == [
         "trial   seconds  objective  device  settings that differ",
         "    1  3.25 1 %     0.4300     CPU  learn_rate=0.002",
@@ -192,7 +213,7 @@ def test_many_settings_wrap_and_many_trials_are_cut(monkeypatch):
 def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
     monkeypatch.setattr(live, "console", Console(stderr=True, force_terminal=True, width=120))
     monkeypatch.setattr(live, "_SECONDS_BETWEEN_FRAMES", 0.0)
-    view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="val/match@01")
+    view = LiveView(study, search_of(), lambda: 2)
     view.setup()
     view.on_step_end(trials=[])
     view.close()
@@ -202,7 +223,7 @@ def test_on_a_terminal_one_view_that_goes_away(study, monkeypatch, capsys):
 
 
 def test_time_left_is_shown_once_known(study):
-    view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o")
+    view = LiveView(study, search_of(), lambda: 2)
     assert " left" not in view._progress()
     for trial in study:
         trial.seconds = 60.0
@@ -215,7 +236,7 @@ def test_ctrl_c_is_answered_and_reaches_ray(study, monkeypatch):
     rays: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: rays.append(number))
     try:
-        view = LiveView(study, total=8, n_trusted=0, slots=lambda: 2, objective="o")
+        view = LiveView(study, search_of(), lambda: 2)
         view.setup()
         signal.raise_signal(signal.SIGINT)
         while "Stopping: " not in said.getvalue():

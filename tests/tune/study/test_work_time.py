@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from themo.config.settings import load
+from tune.cluster.resources import Resources
+from tune.space.dimensions import FloatRange
+from tune.space.search_settings import SearchSettings
+from tune.space.search_space import Space
+from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Attempt
 from tune.study.work_time import (
@@ -105,6 +111,13 @@ def a_search(*trials: tuple[str, float]) -> Study:
     return study
 
 
+def search_of(num_samples: int, n_trusted: int = 0, **leaves: Any) -> Search:
+    """A search of so many trials, the first of them trusted."""
+    rules = SearchSettings().model_copy(update={"num_samples": num_samples})
+    space = Space({"learn_rate": FloatRange(1e-4, 1e-2)}, ({},) * n_trusted, rules)
+    return Search("mine", "uid", space, load().override(leaves), Resources())
+
+
 @pytest.mark.parametrize(
     ("trials", "n_trusted", "slots", "left"),
     [
@@ -124,13 +137,13 @@ def a_search(*trials: tuple[str, float]) -> Study:
 def test_time_left_follows_the_ended_trials(
     trials: list[tuple[str, float]], n_trusted: int, slots: int, left: float | None
 ) -> None:
-    assert seconds_left(a_search(*trials), 8, n_trusted, slots) == left
+    assert seconds_left(a_search(*trials), search_of(8, n_trusted), slots) == left
 
 
 def test_a_paused_trial_is_a_reference_like_an_ended_one() -> None:
     study = a_search(("COMPLETE", 30.0), ("RUNNING", 6.0), ("RUNNING", 2.0))
     study[1].state = "PAUSED"
-    assert seconds_left(study, 4, 1, 1) == 4 + 6
+    assert seconds_left(study, search_of(4, 1), 1) == 4 + 6
 
 
 @given(
@@ -144,7 +157,7 @@ def test_time_left_is_bounded_by_zero_and_the_slowest_rate(
 ) -> None:
     study = a_search(*trials)
     n_trials = len(study) + n_more
-    left = seconds_left(study, n_trials, n_trusted, slots)
+    left = seconds_left(study, search_of(n_trials, n_trusted), slots)
     slowest = max((seconds for _, seconds in trials), default=0.0)
     assert left is None or 0 < left <= slowest * (n_trials - study.n_done) * (1 + 1e-9)
 
@@ -158,13 +171,12 @@ def test_trials_under_way_take_no_longer_than_to_their_own_ends(
     ended: list[float], under_way: list[tuple[float, float]], slots: int
 ) -> None:
     """At their own pace; and those that have taken longest of all, just as long."""
-    settings = load().override({"epochs": 7.0})
     study = a_search(*[("COMPLETE", seconds) for seconds in ended], *[("RUNNING", s) for s, _ in under_way])
     own = []
     for trial, (seconds, done) in zip(study.trials[len(ended) :], under_way, strict=True):
         trial.metrics["epoch"] = 7.0 * done
         own.append(seconds * (1 / done - 1))
-    left = seconds_left(study, len(study), 0, slots, settings)
+    left = seconds_left(study, search_of(len(study), epochs=7.0), slots)
     assert left is not None
     assert 0 < left <= max(max(own), sum(own) / min(slots, len(own))) * (1 + 1e-6)
     if all(seconds > max(ended) for seconds, _ in under_way):
@@ -175,4 +187,4 @@ def test_a_trial_that_stops_at_other_epochs_has_its_own_end() -> None:
     study = a_search(("COMPLETE", 1.0), ("RUNNING", 60.0))
     study[1].metrics["epoch"] = 2.0
     study[1].params = {"epochs": 3.0}
-    assert seconds_left(study, 2, 0, 1, load()) == pytest.approx(30.0)
+    assert seconds_left(study, search_of(2), 1) == pytest.approx(30.0)
