@@ -40,9 +40,9 @@ WAVES = 3
 GOALS = {5.0: 0.85, 60.0: 0.98}
 """Goals of the training share of a slot's time, by seconds per trial."""
 NOTHING = EncodedPairs(Path(), Path())
-NO_DATA = TrainingData(NOTHING, NOTHING, backbone="none")
 REPORTS = 8
 PAIRS_A_REPORT = 10_000
+NO_DATA = TrainingData(NOTHING, NOTHING, backbone="none", parts=((REPORTS * PAIRS_A_REPORT, 1.0),))
 VERSION_BYTES = 2_000_000
 """Approximate size of a student of the miniature, in bytes."""
 MANY, FIRST = 1_000, 100

@@ -79,7 +79,7 @@ def data_in(settings: Settings) -> TrainingData:
     folder = Path(settings.paths.cache_dir)
     (folder / "ids.npy").touch()
     pairs = EncodedPairs(folder / "ids.npy", folder / "ids.npy")
-    return TrainingData(pairs, pairs, backbone="any")
+    return TrainingData(pairs, pairs, backbone="any", parts=((REPORTS * PAIRS_A_REPORT, 1.0),))
 
 
 def name_of(params: dict[str, Any]) -> str:

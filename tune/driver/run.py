@@ -6,7 +6,6 @@ an unreachable cluster is refused before they load, and ``status`` shows a new s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.export.refusals import refuse_missing_packages, refuse_model_name
 from themo.process.garbage import uncollected
-from themo.process.output import from_here, typed, with_command
+from themo.process.output import from_here, typed
 from themo.process.progress import console, waiting
 from tune.cluster.address import asked_address, refuse_unreachable
 from tune.cluster.folders import refuse_unfit_folders
@@ -70,7 +69,6 @@ class OpenSearch:
             from tune.cluster.connection import ClusterError
             from tune.driver.outcome import TimeIsUpError
             from tune.driver.range_ends import refuse_unfit_ends
-            from tune.driver.rungs_in_pairs import idle_rungs
             from tune.driver.session import run_search
             from tune.study.search import discard_untried, has_pairs
 
@@ -90,14 +88,6 @@ class OpenSearch:
                 refuse_unfit_ends(search.space, settings, data)
             return data
 
-        def print_idle_rungs(search: Search, data: Sequence[TrainingData]) -> None:
-            if not is_begun and (warning := idle_rungs(search.space, search.settings, data)):
-                console.print(warning, soft_wrap=True)
-
-        def print_resume_command() -> None:
-            # at the start: some failures, such as the loss of a cluster's head, leave no chance to print
-            console.print(with_command("To resume: ", self.resume_command, console), soft_wrap=True)
-
         console.print(f"Search {search.name}: {from_here(search.folder)}")
         if search.space.search.resource == "seconds":
             console.print(
@@ -113,15 +103,9 @@ class OpenSearch:
             )
         for line in toy_parts(search.settings):
             console.print(line, soft_wrap=True)
-        budget = self.options.time_budget
         try:
-            return run_search(
-                search,
-                prepare,
-                time_budget=budget,
-                on_begin=print_resume_command,
-                on_data=print_idle_rungs,
-            )
+            budget = self.options.time_budget
+            return run_search(search, prepare, time_budget=budget, resume_command=self.resume_command)
         except InputError as error:
             if self.options.resume is None and not isinstance(error, TimeIsUpError):
                 discard_untried(search)

@@ -13,12 +13,13 @@ from themo.config.settings import Settings
 from themo.config.yaml_files import write_yaml
 from themo.data.dataset import TrainingData
 from themo.files.atomic import write_text
+from themo.process.progress import console
 from themo.training.report_times import last_reports_before_end
 from tune.space.dimensions import Choice, FloatRange, IntRange, Scalar
 from tune.space.read_dimensions import data_leaves
 from tune.space.search_space import Space
 from tune.study.naming import SEARCH_FILE
-from tune.study.search import Search
+from tune.study.search import Search, has_pairs
 
 
 def with_rungs(search: Search, data: Mapping[tuple[Scalar, ...], TrainingData]) -> Search:
@@ -46,6 +47,17 @@ def _base_data(search: Search, data: Mapping[tuple[Scalar, ...], TrainingData]) 
     own, leaves = search.settings.leaves(), data_leaves()
     base = tuple(own[name] for name in search.space.dimensions if name in leaves)
     return data.get(base, next(iter(data.values())))
+
+
+def print_idle_rungs(search: Search, data: Iterable[TrainingData]) -> None:
+    """Print a warning if the rungs of a search stop no trial early, unless it has prepared its data before.
+
+    Args:
+        search: The search, with its first rung in sentence pairs.
+        data: Training data of each combination of searched data settings.
+    """
+    if not has_pairs(search) and (warning := idle_rungs(search.space, search.settings, data)):
+        console.print(warning, soft_wrap=True)
 
 
 def idle_rungs(space: Space, settings: Settings, data: Iterable[TrainingData]) -> str:

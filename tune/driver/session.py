@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from tune.driver.checkpoints import match_checkpoints
 from tune.driver.loop import Loop
 from tune.driver.mlflow_runs import MlflowRuns
 from tune.driver.outcome import finish, write_winner
-from tune.driver.rungs_in_pairs import with_rungs
+from tune.driver.rungs_in_pairs import print_idle_rungs, with_rungs
 from tune.driver.session_state import SessionState
 from tune.driver.stages import confirmation_of, never_stopped, trials_of
 from tune.driver.stoppers import TimeBudget
@@ -43,9 +43,6 @@ from tune.worker.entry import train
 from tune.worker.memory import peak_memory, share_by_memory
 from tune.worker.work import Train, Work
 
-OnData = Callable[[Search, Sequence[TrainingData]], None]
-"""Takes the search, with its rungs in sentence pairs, and the data of all its trials."""
-
 RAY_LOG = "ray.log"
 
 
@@ -55,8 +52,7 @@ def run_search(
     train: Train = train,
     time_budget: float | None = None,
     measure: Callable[[], float | None] = peak_memory,
-    on_begin: Callable[[], None] = lambda: None,
-    on_data: OnData = lambda _search, _data: None,
+    resume_command: str = "",
 ) -> SearchResult:
     """Run or resume a search, and write its results.
 
@@ -69,8 +65,7 @@ def run_search(
             running trials keep their last checkpoint, from which a resumed search continues them. The
             preparation of data is not interrupted; if it takes all the time, no trial starts.
         measure: Returns, on a worker, the peak share of a GPU's memory that its trial used.
-        on_begin: Called after cluster and storage have been checked, before data is prepared.
-        on_data: Called before the first trial of the session.
+        resume_command: The command that resumes the search, to print; empty: none is printed.
 
     Returns:
         The results of the session.
@@ -89,7 +84,7 @@ def run_search(
     with alone(search.folder):  # until the results are written too
         refuse_another_place(search.folder, search.settings.paths.experiment)
         state = SessionState.of(search)
-        slots = _run(state, data_for, train, budget, measure, on_begin, on_data)
+        slots = _run(state, data_for, train, budget, measure, resume_command)
         return state.patience(lambda: finish(state, slots))
 
 
@@ -99,8 +94,7 @@ def _run(
     train: Train,
     budget: TimeBudget,
     measure: Callable[[], float | None],
-    on_begin: Callable[[], None],
-    on_data: OnData,
+    resume_command: str,
 ) -> int:
     """Run the trials and the confirmation; return the largest number of slots of any session."""
     search, study, patience = state.search, state.study, state.patience
@@ -123,13 +117,15 @@ def _run(
         cluster = stack.enter_context(connect(search.resources.address, folder / RAY_LOG))
         slots = _slots(state, cluster, budget)
         _refuse_unfit(state, cluster)
-        on_begin()
+        if resume_command:
+            # here: some failures, such as the loss of a cluster's head, leave no chance to print
+            console.print(with_command("To resume: ", resume_command, console), soft_wrap=True)
         console.print(with_command("Runs in MLflow: ", ui_command(uri), console), soft_wrap=True)
         if cluster.dashboard:
             console.print(f"Ray dashboard: {cluster.dashboard}", soft_wrap=True)
         data = data_of_trials(search, data_for)
         search = patience(lambda: with_rungs(search, data))
-        on_data(search, list(data.values()))
+        print_idle_rungs(search, data.values())
         corpora = {str(values): each.corpus for values, each in data.items() if each.corpus}
         patience(lambda: refuse_other_pairs(folder, corpora))
         state = replace(state, search=search)

@@ -13,7 +13,7 @@ from formula_search import no_data, settings_in
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from themo.cli.main import main, parse
+from themo.cli.main import parse
 from themo.config.presets import space_path
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
@@ -21,8 +21,7 @@ from themo.errors import InputError
 from themo.training.report_times import is_due
 from tune.cluster.resources import Resources
 from tune.driver.request import begin, resume
-from tune.driver.rungs_in_pairs import idle_rungs, with_rungs
-from tune.driver.session import OnData
+from tune.driver.rungs_in_pairs import idle_rungs, print_idle_rungs, with_rungs
 from tune.schedulers.rules import scheduler_of
 from tune.schedulers.rungs import Rungs
 from tune.space.search_settings import SchedulerName
@@ -174,23 +173,16 @@ def test_a_first_rung_near_the_end_is_named(base: Settings) -> None:
 
 
 @pytest.mark.parametrize("is_begun", [False, True])
-def test_tune_warns_before_a_new_search_begins(
-    base: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_begun: bool
+def test_idle_rungs_are_printed_before_a_new_search_begins(
+    base: Settings, capsys: pytest.CaptureFixture[str], is_begun: bool
 ) -> None:
     search = a_search(base, grace_pairs=8000)
     if is_begun:
         Study(search.folder / STUDY_FILE, "max").save()
         (search.folder / "pairs.json").write_text("{}", encoding="utf-8")
 
-    def run_search(search: Search, prepare: object, on_data: OnData, **_: object) -> None:
-        on_data(search, [data_of(base, 3000)])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tune.driver.session.run_search", run_search)
-    assert main(["tune", "--resume", "mine", "--logs-dir", base.paths.logs_dir]) == 130
-    told = [
-        line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning: the scheduler")
-    ]
+    print_idle_rungs(search, [data_of(base, 3000)])
+    told = capsys.readouterr().err.splitlines()
     assert told == ([] if is_begun else [warning(base, 3000, grace_pairs=8000)])
 
 

@@ -49,7 +49,7 @@ from tune.results.parent_run import send_search
 from tune.searchers.history import to_optuna
 from tune.space.search_space import from_tree
 from tune.study.growth import grow
-from tune.study.search import Search, new_search, read_search
+from tune.study.search import Search, has_pairs, new_search, read_search
 from tune.study.study import Study
 from tune.study.work_time import most_at_once
 
@@ -530,7 +530,9 @@ def test_the_winner_of_real_training_repeats_bit_for_bit(cluster, tiny_settings)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_conditional_search_with_a_share_runs_to_its_end(tiny_settings: Settings) -> None:
+def test_a_conditional_search_with_a_share_runs_to_its_end(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from themo.data.preparation import prepare_data
 
     tree = {
@@ -543,17 +545,22 @@ def test_a_conditional_search_with_a_share_runs_to_its_end(tiny_settings: Settin
         "search": {"num_samples": 4, "grace_share": 0.3, "startup_trials": 2},
     }
     space = from_tree(tree, tiny_settings, source="search.yaml")
-    seen: list[tuple[int, int]] = []
-    result = run_search(
-        new_search("shares", space, tiny_settings, Resources()),
-        prepare_data,
-        on_data=lambda search, data: seen.append((search.space.search.first_rung, len(data))),
+    seen: list[tuple[bool, int, int]] = []
+    monkeypatch.setattr(
+        "tune.driver.session.print_idle_rungs",
+        lambda search, data: seen.append((has_pairs(search), search.space.search.first_rung, len(data))),
     )
+    result = run_search(
+        new_search("shares", space, tiny_settings, Resources()), prepare_data, resume_command="do that"
+    )
+    assert "To resume: do that\nRuns in MLflow: " in capsys.readouterr().err
     search, study = read_search(result.folder), Study.read(result.folder / "study.json")
     whole = tiny_settings.training.epochs * prepare_data(tiny_settings).pairs_an_epoch
     assert search.space.search.first_rung == int(0.3 * whole)
     assert tiny_settings.teacher.target == "embedding"
-    assert seen == [(search.space.search.first_rung, 3)]  # data of both searched targets, and of the base's
+    assert seen == [
+        (False, search.space.search.first_rung, 3)
+    ]  # both searched targets and the base's
     assert result.counts["FAIL"] == 0
     assert len(study) == 4
     for trial in study:
