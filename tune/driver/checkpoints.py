@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,54 +11,41 @@ from ray.tune import Callback
 
 from themo.errors import InputError, reason_of
 from themo.files.atomic import write_text
-from themo.files.disk_space import Patience
 from themo.process.progress import console
 from tune.cluster.storage import Storage
-from tune.results.trial_table import TrialTable
-from tune.space.search_space import Space
+from tune.driver.session_state import SessionState
 from tune.study.naming import FAILURES_FOLDER
 from tune.study.study import Study
+from tune.study.trial_record import Trial
 from tune.worker.trial_report import read_report
 
 _SECONDS_BETWEEN_SAVES = 10.0
 
 
 class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
-    """Ray callback that keeps each trial's newest checkpoint, the trial table and the failure logs.
+    """Ray callback that keeps each trial's newest checkpoint and the failure logs.
 
     Ray can keep the newest checkpoint too (`num_to_keep=1`), but saves a snapshot of all its state, with a
     warning, for each checkpoint.
 
     Args:
-        study: The record.
-        space: The search space.
-        folder: The search directory.
-        storage: The storage of checkpoints.
-        session: Name of this session's folder in the storage.
-        patience: Retries while the disk is full.
-        keeps_students: Whether an ended trial keeps its checkpoint and enters the table; False for the runs
-            that confirm a winner, of which only the scores are of use.
+        state: The search, its storage and the patience while the disk is full.
+        record: The trials of a stage.
+        session: Name of the stage's folder in the storage.
+        kind: Word for a trial of the stage, in warnings and in names of failure logs.
+        on_end: Takes a trial when an attempt at it has ended.
     """
 
     def __init__(
-        self,
-        study: Study,
-        space: Space,
-        folder: Path,
-        storage: Storage,
-        session: str,
-        patience: Patience,
-        *,
-        keeps_students: bool = True,
+        self, state: SessionState, record: Study, session: str, kind: str, on_end: Callable[[Trial], None]
     ) -> None:
-        self._study = study
-        self._keeps_students = keeps_students
-        self._kind = "trial" if keeps_students else "confirmation"
-        self._table = TrialTable(study, space, folder)
-        self._folder = folder
-        self._storage = storage
+        self._study = record
+        self._folder = state.search.folder
+        self._storage = state.storage
         self._session = session
-        self._patience = patience
+        self._kind = kind
+        self._on_end = on_end
+        self._patience = state.patience
         self._has_warned = False
 
     def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: object) -> None:
@@ -71,9 +59,9 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
         in_use = {other.checkpoint for other in self._study}  # other trials may resume from it too
         for old in {before, *(step.checkpoint for step in record.lineage)} - in_use:
             if old is not None:
-                self._remove(old)
+                self.remove(old)
 
-    def _remove(self, path: str) -> None:
+    def remove(self, path: str) -> None:
         """Remove a checkpoint; on failure warn once. The next resume tries again."""
         try:
             self._storage.remove(path)
@@ -95,17 +83,11 @@ class Keeper(Callback):  # type: ignore[misc]  # Ray has no types
             self._note_failure(report.number, report.traceback)
 
     def on_trial_complete(self, *, trial: Any, **_: object) -> None:
-        """Update the trial table, or remove the student of a run that confirms a winner."""
-        if self._keeps_students:
-            self._patience(self._table.write)
-            return
-        record = self._study[trial.config["number"]]
-        if record.is_done and (path := record.checkpoint) is not None:
-            self._study.drop_checkpoint(record.number)  # first: a kill in between leaves a folder, not a gap
-            self._remove(path)
+        """Call `on_end` with the trial."""
+        self._on_end(self._study[trial.config["number"]])
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """Update the trial table and save Ray's error log of the worker."""
+        """Save Ray's error log of the worker and call `on_end` with the trial."""
         account = Path(trial.error_file)
         if account.is_file():
             self._note_failure(trial.config["number"], account.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
 from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX
+from tune.results.trial_table import TrialTable
 from tune.study.naming import FAILURES_FOLDER
 from tune.worker.entry import run
 from tune.worker.work import Work
@@ -92,7 +93,7 @@ class Loop:
                 )  # Ray leaves its own handler, which ignores the next Ctrl-C
             study.reset_to_checkpoints()
             _write_what_fits(study.save)
-            _write_what_fits(stage.tabulate)
+            _write_what_fits(TrialTable(study, search.space, search.folder, at_rest=True).write)
             self._tidy()
         is_done = stage.is_done()
         if not is_done and breakdown.stop_all():

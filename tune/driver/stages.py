@@ -45,7 +45,6 @@ class Stage:
         keeper: Records checkpoints.
         runs: Keeps the reports for MLflow.
         view: Shows progress.
-        tabulate: Writes the table of the trials at the end.
         is_done: Whether no trial is left.
     """
 
@@ -55,7 +54,6 @@ class Stage:
     keeper: Keeper
     runs: Callback
     view: View
-    tabulate: Callable[[], None]
     is_done: Callable[[], bool]
 
 
@@ -70,14 +68,14 @@ def trials_of(state: SessionState, session: str, slots: Slots, runs: Callable[[S
     """
     search, study = state.search, state.study
     space = search.space
+    table = TrialTable(study, space, search.folder)
     return Stage(
         record=study,
         space=space,
         draw=None,
-        keeper=_keeper(state, study, space, session),
+        keeper=Keeper(state, study, session, "trial", lambda _: state.patience(table.write)),
         runs=runs(study),
         view=LiveView(study, search, slots),
-        tabulate=TrialTable(study, space, search.folder, at_rest=True).write,
         is_done=lambda: are_trials_done(study, space),
     )
 
@@ -100,6 +98,13 @@ def confirmation_of(state: SessionState, session: str, runs: Callable[[Study], C
         number, seed = run
         return study.runs.add(study[number].params | {SEED: seed}, confirms=number)
 
+    def drop_student(run: Trial) -> None:
+        if run.is_done and (path := run.checkpoint) is not None:
+            study.runs.drop_checkpoint(run.number)  # first: a kill in between leaves a folder, not a gap
+            keeper.remove(path)
+
+    keeper = Keeper(state, study.runs, session, "confirmation", drop_student)
+
     def is_over() -> bool:
         found = verdict(study)
         return found is not None and found.is_over
@@ -108,10 +113,9 @@ def confirmation_of(state: SessionState, session: str, runs: Callable[[Study], C
         record=study.runs,
         space=space,
         draw=draw,
-        keeper=_keeper(state, study.runs, space, session, keeps_students=False),
+        keeper=keeper,
         runs=runs(study.runs),
         view=ConfirmationView(study),
-        tabulate=lambda: None,
         is_done=is_over,
     )
 
@@ -122,10 +126,3 @@ def never_stopped(search: SearchSettings) -> SearchSettings:
     The runs of a confirmation are compared by the objective alone.
     """
     return search.model_copy(update={"scheduler": "none", "second_objective": None})
-
-
-def _keeper(
-    state: SessionState, record: Study, space: Space, session: str, *, keeps_students: bool = True
-) -> Keeper:
-    folder, storage, patience = state.search.folder, state.storage, state.patience
-    return Keeper(record, space, folder, storage, session, patience, keeps_students=keeps_students)

@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 from pyarrow import fs
+from ray.tune import Callback
 
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.files.disk_space import IMPATIENT
+from tune.cluster.resources import Resources
 from tune.cluster.storage import Storage
 from tune.driver.checkpoints import Keeper, match_checkpoints
+from tune.driver.session_state import SessionState
+from tune.driver.stages import confirmation_of
 from tune.space.search_space import from_tree
 from tune.study.confirmation import Confirmation
+from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Takeover, Trial
 
@@ -138,10 +143,17 @@ def a_result(root: Path, number: int, index: int) -> dict[str, Any]:
     return {"trial": SimpleNamespace(config={"number": number}), "checkpoint": checkpoint}
 
 
-def a_keeper(study: Study, folder: Path, *, keeps_students: bool = True) -> Keeper:
-    space = from_tree({"space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}}}, load(), source="search.yaml")
-    storage = Storage(str(folder))
-    return Keeper(study, space, folder, storage, "session-1", IMPATIENT, keeps_students=keeps_students)
+def a_state(study: Study, folder: Path) -> SessionState:
+    settings = load().override({"logs_dir": str(folder)})
+    space = from_tree(
+        {"space": {"learn_rate": {"log_uniform": [1e-5, 1e-2]}}}, settings, source="search.yaml"
+    )
+    search = Search("mine", "uid", space, settings, Resources())
+    return SessionState(search, study, Storage(str(folder)), IMPATIENT)
+
+
+def a_keeper(study: Study, folder: Path) -> Keeper:
+    return Keeper(a_state(study, folder), study, "session-1", "trial", lambda _: None)
 
 
 def test_the_student_of_an_ended_run_is_removed(tmp_path: Path) -> None:
@@ -149,7 +161,7 @@ def test_the_student_of_an_ended_run_is_removed(tmp_path: Path) -> None:
     study.add({"learn_rate": 1e-3})
     study.plan_confirmation(Confirmation(0, (0,), None, (1, 2)))
     study.runs.add({"learn_rate": 1e-3, "seed": 1}, confirms=0)
-    keeper = a_keeper(study.runs, tmp_path, keeps_students=False)
+    keeper = confirmation_of(a_state(study, tmp_path), "session-1", lambda _: Callback()).keeper
     arguments = a_result(tmp_path, 0, 0)
     study.runs.report(0, {"pairs_seen": 100.0, "o": 0.5}, "o")
     keeper.on_checkpoint(**arguments)
@@ -159,7 +171,7 @@ def test_the_student_of_an_ended_run_is_removed(tmp_path: Path) -> None:
     keeper.on_trial_complete(trial=arguments["trial"])
     assert remaining(tmp_path) == set()
     assert Study.read(tmp_path / "study.json").runs[0].checkpoint is None
-    assert not (tmp_path / "trials.csv").exists()
+    assert not [*tmp_path.rglob("trials.csv")]
 
 
 def test_a_new_checkpoint_is_entered_before_the_old_is_removed(tmp_path: Path) -> None:

@@ -558,9 +558,7 @@ def test_a_conditional_search_with_a_share_runs_to_its_end(
     whole = tiny_settings.training.epochs * prepare_data(tiny_settings).pairs_an_epoch
     assert search.space.search.first_rung == int(0.3 * whole)
     assert tiny_settings.teacher.target == "embedding"
-    assert seen == [
-        (False, search.space.search.first_rung, 3)
-    ]  # both searched targets and the base's
+    assert seen == [(False, search.space.search.first_rung, 3)]  # both searched targets and the base's
     assert result.counts["FAIL"] == 0
     assert len(study) == 4
     for trial in study:
