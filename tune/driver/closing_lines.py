@@ -62,10 +62,8 @@ def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, r
         # a test without baselines would remove the winner's from test.json
         test_it = typed("test", "--version-path", result.folder / BEST_VERSION, "--baseline")
         _print_command("Test it:", test_it)
-    comparison = comparison_of(result.folder, search.uid)
-    _print_command("Compare runs:", comparison.command)
-    if comparison.address is not None:
-        _print_line("Its trials:", comparison.address)
+    for line in comparison_of(result.folder, search.uid).lines(console):
+        console.print(line, soft_wrap=True)
 
 
 def _print_line(label: str, text: str | Path) -> None:

@@ -36,13 +36,7 @@ class MlflowRuns(Callback):  # type: ignore[misc]  # Ray has no types
         self._tracking.wake()
 
     def on_trial_start(self, **_: object) -> None:
-        """Send the new trial to MLflow."""
+        """Send the start of a trial, or its end, to MLflow."""
         self._tracking.wake()
 
-    def on_trial_complete(self, **_: object) -> None:
-        """Send the end of the trial to MLflow."""
-        self._tracking.wake()
-
-    def on_trial_error(self, **_: object) -> None:
-        """Send the end of a trial that failed after too many worker deaths to MLflow."""
-        self._tracking.wake()
+    on_trial_complete = on_trial_error = on_trial_start

@@ -49,9 +49,7 @@ class ConfirmationView(Callback):  # type: ignore[misc]  # Ray has no types
             soft_wrap=True,
         )
 
-    def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """Print the failure of a run whose worker died once too often."""
-        self.on_trial_complete(trial=trial)
+    on_trial_error = on_trial_complete  # of a run whose worker died once too often
 
     def close(self) -> None:
         """Nothing is left open."""

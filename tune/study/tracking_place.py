@@ -7,8 +7,11 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from themo.errors import InputError
 from themo.files.atomic import write_text
+from themo.process.output import with_command
 from themo.tracking.comparison import UI_ADDRESS, view_address
 from themo.tracking.unsent import Destination
 from themo.tracking.uri import (
@@ -112,6 +115,11 @@ class Comparison:
         return (
             self.address if self.command.startswith("open ") else f"{self.command}; then open {self.address}"
         )
+
+    def lines(self, screen: Console | None = None) -> list[str]:
+        """The command and the address as lines; `screen` as in `with_command`."""
+        lines = [with_command("Compare runs:  ", self.command, screen)]
+        return lines if self.address is None else [*lines, f"Its trials:    {self.address}"]
 
 
 def comparison_of(folder: Path, uid: str) -> Comparison:

@@ -118,9 +118,7 @@ class GroupRemover(Callback):  # type: ignore[misc]  # Ray has no types
             ):
                 remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
-    def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """Free the resources of a trial whose actor has died."""
-        self.on_trial_complete(trial=trial)
+    on_trial_error = on_trial_complete
 
 
 def _mark(uid: str, number: int) -> int:

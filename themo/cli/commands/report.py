@@ -20,7 +20,7 @@ from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, natural, place
 from themo.config.settings import load
 from themo.errors import InputError
-from themo.process.output import from_here, print_result, with_command
+from themo.process.output import from_here, print_result
 from themo.process.progress import console, waiting
 
 SUMMARY = "Write an HTML report of a search, of two, or of a version's test."
@@ -102,10 +102,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     else:
         print_result(from_here(write_report(searches[0], folders[0])))
         update_in_mlflow(searches[0], folders[0])
-        comparison = comparison_of(folders[0], searches[0].uid)
-        console.print(with_command("Compare runs:  ", comparison.command, console), soft_wrap=True)
-        if comparison.address is not None:
-            console.print(f"Its trials:    {comparison.address}", soft_wrap=True)
+        for line in comparison_of(folders[0], searches[0].uid).lines(console):
+            console.print(line, soft_wrap=True)
 
 
 def _newest(logs_dir: Path) -> Path:

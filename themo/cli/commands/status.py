@@ -17,7 +17,7 @@ from themo.cli.addressing import (
 from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
 from themo.process.garbage import uncollected
-from themo.process.output import print_json, print_result, with_command
+from themo.process.output import print_json, print_result
 
 SUMMARY = "Show a search or a version, or all searches and the newest of both."
 EXAMPLES = """\
@@ -59,9 +59,8 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
             print_result(status.to_table())
         for part in front_in_words(status.search, status.study, folder):
             print_result(part)
-        print_result(with_command("Compare runs:  ", comparison.command))
-        if comparison.address is not None:
-            print_result(f"Its trials:    {comparison.address}")
+        for line in comparison.lines():
+            print_result(line)
 
     def as_json(folder: Path) -> dict[str, Any]:
         return read_version_status(folder).to_json() if is_version(folder) else read_status(folder).to_json()
