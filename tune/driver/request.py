@@ -22,7 +22,7 @@ from tune.driver.warm_start import CarriedOver, carry_on, carry_over
 from tune.space.automatic import automatic_rules
 from tune.space.contradictions import refuse_contradictions
 from tune.space.dimensions import contains
-from tune.space.search_settings import OFF
+from tune.space.search_settings import OFF, SearchSettings
 from tune.space.search_space import Space, from_tree, load
 from tune.study.growth import GROWABLE, grow, refuse_another_space
 from tune.study.limits import wants_more
@@ -149,24 +149,10 @@ def _begin(options: SearchOptions, settings: Settings, place: ReservedFolder) ->
         space = known.space.with_first_rung(None)  # the data may be others
         source = f"--repeat {options.repeat}"
     refuse_contradictions(space, settings, source)  # only here: recorded searches can still be read
-    space = space.searched_by(
-        **_given(
-            num_samples=options.num_samples,
-            seed=options.search_seed,
-            searcher=options.searcher,
-            scheduler=options.scheduler,
-            second_objective=options.second_objective,
-            resource=options.resource,
-            trial_seconds=options.trial_seconds,
-            stop_after_no_gain=options.stop_after_no_gain,
-            stop_gain=options.stop_gain,
-            stop_chance=options.stop_chance,
-            confirm=options.confirm,
-            confirm_seeds=options.confirm_seeds,
-        )
-    )
-    if space.is_automatic and (rules := automatic_rules(space)):
-        space = space.searched_by(**rules)
+    rules = {name: getattr(options, name) for name in SearchSettings.model_fields if hasattr(options, name)}
+    space = space.searched_by(**_given(seed=options.search_seed, **rules))
+    if space.is_automatic and (chosen := automatic_rules(space)):
+        space = space.searched_by(**chosen)
         names = f"searcher {space.search.searcher}, scheduler {space.search.scheduler}"
         reason = "the space has no trusted settings (first)"
         console.print(f"Chosen by Themo: {names}; {reason}", soft_wrap=True)
