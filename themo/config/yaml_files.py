@@ -150,20 +150,28 @@ class _Constructor(yaml.constructor.SafeConstructor):
                 None, None, f"{tag} must not be {str(node.value)[:_SHOWN]!r}", node.start_mark
             ) from None
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        if not isinstance(node, yaml.MappingNode):
-            return super().construct_mapping(node, deep)  # refuses it
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Replace the key ``<<`` by the keys of its mappings; refuse keys that the file repeats."""
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                continue  # refused below
+            key = self._key(key_node)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} occurs twice", key_node.start_mark
                 )
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        super().flatten_mapping(node)
+        # the last of equal keys, which is the mapping's own; else merges of merges grow without limit
+        node.value = list({self._key(pair[0]): pair for pair in node.value}.values())
+
+    def _key(self, node: yaml.Node) -> Hashable:
+        """Return a key; of a key that cannot be one, its node, since `construct_mapping` refuses it."""
+        key = self.construct_object(node, deep=True)
+        return key if isinstance(key, Hashable) else node
+
+
+# the key ``<<`` itself is a text, so that it is refused where it occurs twice
+_Constructor.add_constructor("tag:yaml.org,2002:merge", _Constructor.construct_yaml_str)  # type: ignore[type-var]
 
 
 class _Loader(_Constructor, yaml.SafeLoader):
