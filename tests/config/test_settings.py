@@ -178,10 +178,12 @@ def test_a_new_corpus_leaves_the_old_ones_validation_behind() -> None:
         (["¿.tsv"], "own-corpus"),
         (["corpus ñandú 日本.tsv"], "corpus-nandu"),
         (["日本.tsv"], "own-corpus"),
+        ("pairs.tsv", "pairs"),
+        ("miniature:corpus/train.tsv", "miniature"),
     ],
 )
 def test_an_own_corpus_has_an_experiment_of_its_own(
-    tmp_path: Path, corpus: list[str], experiment: str
+    tmp_path: Path, corpus: list[str] | str, experiment: str
 ) -> None:
     path = tmp_path / "ours.yaml"
     path.write_text(yaml.safe_dump({"preset": "miniature", "data": {"corpus": corpus}}), encoding="utf-8")

@@ -192,8 +192,9 @@ def _reset_corpus_settings(tree: dict[str, Any], corpus: Any) -> None:
     paths = tree.get("paths")
     if not (isinstance(paths, dict) and paths.get("experiment") == DEFAULT_PRESET):
         return
-    if isinstance(corpus, list | tuple) and all(isinstance(name, str) for name in corpus):
-        own = own_corpora(corpus)
+    names = (corpus,) if isinstance(corpus, str) else corpus
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        own = own_corpora(names)
         if own:
             tree["paths"] = paths | {"experiment": experiment_of(own)}
 
