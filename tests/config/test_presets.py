@@ -29,6 +29,15 @@ def test_a_preset_uses_its_own_space_or_its_parents(preset: str, name: str, tmp_
     assert space_path(own).stem == name
 
 
+def test_a_preset_by_any_path_uses_its_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = presets()["vit-l-14-beto"]
+    link = tmp_path / "mine.yaml"
+    link.symlink_to(preset)
+    monkeypatch.chdir(preset.parent)
+    for path in (Path(preset.name), Path("..", preset.parent.name, preset.name), link):
+        assert space_path(path).stem == "search-vit-l-14-beto"
+
+
 def test_a_misspelt_preset_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"must be one of .* \(did you mean 'vit-l-14-beto'\?\)$"):
         preset_path("vit-l14-beto")

@@ -32,9 +32,10 @@ def space_path(start: Path | None = None) -> Path:
         InputError: The file cannot be read, or starts from an unknown preset.
     """
     while start is not None:
-        own = _configs() / f"{_SPACE}-{start.stem}.yaml"
-        if start == presets().get(start.stem) and own.exists():
-            return own
+        for preset, path in presets().items():
+            own = _configs() / f"{_SPACE}-{preset}.yaml"
+            if own.exists() and start.exists() and path.samefile(start):
+                return own
         name = read_yaml(start).get("preset")
         start = None if name is None else preset_path(name, f"{start}: preset")
     return _configs() / f"{_SPACE}.yaml"
