@@ -275,6 +275,28 @@ def test_quoted_fields_are_printed_once(tmp_path: Path, capsys: pytest.CaptureFi
     assert said.count("fields are quoted; quotation marks are removed") == 1
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize("n_empty", [1, 3])
+def test_empty_lines_of_a_quoted_file_are_no_fields(
+    tmp_path: Path, newline: str, place: int, n_empty: int
+) -> None:
+    lines = ['"en"\t"es"', '"a\n\nb"\t"c"', '"d"\t"e"']
+    lines[place:place] = [""] * n_empty
+    path = tsv(tmp_path, newline.join([*lines, ""]))
+    assert corpora_tsv.has_quoted_fields(path)
+    if place:  # the first line gives the columns
+        assert read([path]) == [("a\n\nb", "c"), ("d", "e")]
+
+
+@pytest.mark.parametrize("shift", range(-4, 5))
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_an_empty_line_at_the_end_of_a_block(tmp_path: Path, newline: str, shift: int) -> None:
+    long = "a" * (corpora_tsv._BLOCK - 8 + shift)
+    path = tsv(tmp_path, f'"{long}"\t"b"{newline}{newline}"c"\t"d"{newline}')
+    assert corpora_tsv.has_quoted_fields(path)
+
+
 @pytest.mark.parametrize("quote_end", [corpora_tsv._BLOCK - 9 + i for i in range(8)])
 def test_quotes_at_the_end_of_a_block(tmp_path: Path, quote_end: int) -> None:
     content = [("a" * (quote_end // 2 - 50), "b" * (quote_end - quote_end // 2)), ('say "no"', "x")]

@@ -185,6 +185,7 @@ def carriage_return(path: Path, line: int, byte: int) -> InputError:
 
 
 _QUOTED = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"(?=\t|\r?\n|\Z)')
+_EMPTY_LINES = re.compile(rb"\n(?:\r?\n)+")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -193,7 +194,7 @@ def has_quoted_fields(path: Path) -> bool:
 
     They are if every field with a quotation mark begins and ends with one and holds further ones only in
     pairs, and if some field holds such a pair or all fields are quoted. Otherwise quotation marks belong to
-    the text. A file with quoted fields is reported once.
+    the text. Empty lines have no field. A file with quoted fields is reported once.
 
     A file of the line ``"a" TAB "b"`` is quoted, since all fields are, and so is ``a TAB "b ""c"" d"``, since
     it has a pair. ``a TAB "b c"`` and ``a "b" TAB c`` are not.
@@ -215,8 +216,9 @@ def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
         while not is_last:
             block = file.read(_BLOCK)
             is_last = not block
-            data += block if n_delimiters else block.removeprefix(_BYTE_ORDER_MARK)
-            n_delimiters += block.count(b"\t") + block.count(b"\n")
+            new = block if n_delimiters else block.removeprefix(_BYTE_ORDER_MARK)
+            before, data = data, _EMPTY_LINES.sub(b"\n", data + new)
+            n_delimiters += _count_delimiters(data) - _count_delimiters(before)
             place = 0
             while (mark := data.find(b'"', place)) >= 0:
                 if data[mark - 1 : mark] not in (b"\t", b"\n"):
@@ -227,10 +229,11 @@ def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
                 if match is None or (match.end() >= len(data) - 1 and not is_last):
                     break  # its end is in the next block
                 has_pair = has_pair or b'""' in match[1]
-                n_delimiters -= match[1].count(b"\t") + match[1].count(b"\n")
+                n_delimiters -= _count_delimiters(match[1])
                 n_quoted += 1
                 place = match.end()
-            data = data[mark - 1 if mark >= 0 else max(place, len(data) - 1) :]
+            # two bytes: an empty line may begin with them
+            data = data[mark - 1 if mark >= 0 else max(place, len(data) - 2) :]
             if len(data) > LONGEST_LINE + _BLOCK:
                 return False
     n_fields = n_delimiters + (data[-1:] != b"\n")
@@ -238,6 +241,10 @@ def _has_quoted_fields(path: Path, _changed: int, _size: int) -> bool:
         return False
     console.print(f"Corpus {path}: fields are quoted; quotation marks are removed")
     return True
+
+
+def _count_delimiters(data: bytes) -> int:
+    return data.count(b"\t") + data.count(b"\n")
 
 
 def first_record(path: Path) -> list[str]:
