@@ -438,14 +438,23 @@ def test_fields_of_a_struct(tmp_path: Path) -> None:
     )
 
 
+def test_one_of_several_files_may_lack_a_language(tmp_path: Path) -> None:
+    files = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    for path, language in zip(files, ("fr", "es"), strict=True):
+        parquet.write_table(pa.table({"en": ["a"], "es": [language], "language": [language]}), path)
+    read = [batch.to_pydict() for batch in Corpus("own", files, only=("language", "es")).batches()]
+    assert [content for content in read if content["en"]] == [{"en": ["a"], "es": ["es"]}]
+
+
 def test_rows_of_one_language_alone(tmp_path: Path) -> None:
     path = tmp_path / "captions.parquet"
     content = {"en": ["a", "b", "c"], "es": ["x", "y", "z"], "language": ["es", "fr", "es"]}
     parquet.write_table(pa.table(content), path)
     read = [batch.to_pydict() for batch in Corpus("own", (path,), only=("language", "es")).batches()]
     assert read == [{"en": ["a", "c"], "es": ["x", "z"]}]
-    with pytest.raises(InputError, match="must contain at least one sentence pair, got none"):
+    with pytest.raises(InputError) as caught:
         list(Corpus("own", (path,), only=("language", "de")).batches())
+    assert str(caught.value) == "corpus own: must contain a pair with language de, got none"
     with pytest.raises(InputError, match="names code, but the file has en, es, language"):
         list(Corpus("own", (path,), only=("code", "de")).batches())
 

@@ -68,11 +68,18 @@ class Corpus:
         Raises:
             InputError: A file cannot be read or has no pair, lacks a column, has a row with more or fewer
                 tabs, bytes that are not UTF-8, or an image that is no id; the message gives file and line.
+                Or no file has a row of `only`.
         """
         columns = self.columns if self.image_column is None else (*self.columns, self.image_column)
         schema = pa.schema([(name, pa.large_string()) for name in (*SIDES, IMAGE)[: len(columns)]])
+        n_rows = 0
         for path in self.files:
-            yield from _read_file(path, columns, self.only, schema)
+            for batch in _read_file(path, columns, self.only, schema):
+                n_rows += len(batch)
+                yield batch
+        if self.only is not None and n_rows == 0:
+            column, value = self.only
+            raise InputError(f"corpus {self.name}: must contain a pair with {column} {value}, got none")
 
     def digest(self) -> list[object]:
         """Return all that determines the pairs, as a JSON value."""
@@ -105,7 +112,7 @@ def _read_file(
     except (OSError, EOFError, LZMAError, zlib.error, pa.ArrowException) as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise InputError(f"corpus {path}: cannot be read: {reason}") from None
-    if n_rows == 0:
+    if n_rows == 0 and only is None:  # with `only`, another file may have the wanted rows
         raise InputError(f"corpus {path}: must contain at least one sentence pair, got none")
 
 
