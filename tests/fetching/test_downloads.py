@@ -1,4 +1,5 @@
 import contextlib
+import gzip
 import hashlib
 import json
 import socket
@@ -341,6 +342,27 @@ def test_more_bytes_than_published(host: Host, path: Path) -> None:
         f"{host.url(NAME)}: must have 1,000 bytes, the host sends more"
     )
     assert left(path) == set()
+
+
+def test_an_encoded_body_is_refused(host: Host, path: Path) -> None:
+    host.fault(NAME, Fault(headers={"Content-Encoding": "gzip"}, body=gzip.compress(CONTENT)))
+    assert refusal(Remote(host.url(NAME)), path) == (
+        f"{host.url(NAME)}: must be sent without Content-Encoding, is sent with gzip; "
+        f"check the network, or put the file at {path} yourself"
+    )
+    assert len(host.requests) == 1
+    assert left(path) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("a.tar", "identity"), ("a.tar.gz", "x-gzip"), ("a.tgz", "gzip")]
+)
+def test_an_encoding_of_the_file_itself_is_accepted(
+    host: Host, tmp_path: Path, name: str, encoding: str
+) -> None:
+    """Some hosts name a file's own compression as the encoding of the transfer."""
+    host.fault(NAME, Fault(headers={"Content-Encoding": encoding}))
+    assert fetch(Remote(host.url(NAME)), tmp_path / name).read_bytes() == CONTENT
 
 
 def test_an_end_like_a_cut_is_refused(host: Host, path: Path) -> None:

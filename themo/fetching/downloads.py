@@ -135,6 +135,7 @@ def _receive(client: httpx2.Client, remote: Remote, part: PartialFile) -> None:
     if part.size and part.validator:
         rest = {"Range": f"bytes={part.size}-", "If-Range": part.validator}
     with answer_of(client, "GET", remote.url, rest) as response:
+        _refuse_encoded(response, part.name)
         if response.status_code == 200:
             part.start_over(response)
         else:
@@ -147,3 +148,15 @@ def _receive(client: httpx2.Client, remote: Remote, part: PartialFile) -> None:
                 part.count(chunk)
                 advance(len(chunk) / MB)
         part.end()
+
+
+def _refuse_encoded(response: httpx2.Response, name: str) -> None:
+    """Refuse a body that is compressed for the transfer.
+
+    Raises:
+        HostError: It is, and not by the compression of the file itself, which some hosts name here.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    is_of_the_file = encoding in ("gzip", "x-gzip") and name.lower().endswith((".gz", ".tgz"))
+    if encoding not in ("", "identity") and not is_of_the_file:
+        raise HostError(f"must be sent without Content-Encoding, is sent with {encoding}", again=False)
