@@ -298,6 +298,11 @@ def test_the_objective_sees_images_where_there_are_any() -> None:
             "own.yaml: loss.nested_weights: must be above 0, got [0.0]",
         ),
         ("data", {"corpus": []}, "own.yaml: data.corpus: must"),
+        (
+            "data",
+            {"corpus": ["a.tsv"], "validation": "2*b.tsv"},
+            "own.yaml: data.validation: must have no weight, got '2*b.tsv'",
+        ),
         ("data", {"corpus": ["0*talks"]}, "own.yaml: data.corpus: a weight must be greater than 0, got"),
         ("data", {"corpus": ["0.0*own.tsv"]}, "own.yaml: data.corpus: a weight must be greater than 0, got"),
         ("data", {"corpus": ["a"], "columns": ["en"]}, "own.yaml: data.columns"),

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 from hosts import Host
-from hub import hub, prepare, write_catalogue
+from hub import COMMIT, hub, prepare, write_catalogue
+from huggingface_hub import constants
 from rich.filesize import decimal
 from tiny import SettingsFactory
 
@@ -21,6 +22,39 @@ def test_parts_on_this_machine_are_listed(settings: SettingsFactory) -> None:
         "teacher": "missing: no such file or folder",
         "student": "missing: made by Themo at first use",
     }
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache, without files."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def cache(folder: Path, file: str) -> None:
+    """Put a file into the cached folder of a repository."""
+    for name, content in ((f"refs/{constants.DEFAULT_REVISION}", COMMIT), (f"snapshots/{COMMIT}/{file}", "")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def test_a_student_without_weights_needs_none(settings: SettingsFactory, hub_cache: Path) -> None:
+    cache(hub_cache / "models--owner--bert", "config.json")
+    for with_weights, state in ((False, "there"), (True, f"missing: from {constants.ENDPOINT}")):
+        config = settings(backbone="owner/bert", backbone_weights=with_weights)
+        states = {item.name: item.state for item in inventory(config, offline=True)}
+        assert states["student"] == state
+
+
+def test_validation_pairs_of_the_hub_are_found_there(settings: SettingsFactory, hub_cache: Path) -> None:
+    config = settings(validation="tatoeba")
+    states = {item.name: item.state for item in inventory(config, offline=True)}
+    assert states["validation tatoeba"] == f"missing: from {constants.ENDPOINT}"
+    repository = CATALOGUE["tatoeba"].repository.replace("/", "--")
+    cache(hub_cache / f"datasets--{repository}", "en-es/train-0.parquet")
+    states = {item.name: item.state for item in inventory(config, offline=True)}
+    assert states["validation tatoeba"] == "there"
+    assert "validation" not in states
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ class DataSettings(Section):
     caption's image, empty for pairs without one; pairs of test images are dropped. Null: pairs are compared
     with the tests by their sentences alone."""
     validation: OptionalPlace = None
-    """File of held-out pairs; null: `validation_pairs` pairs of the corpus."""
+    """File of held-out pairs, or a corpus of the catalogue; null: `validation_pairs` pairs of the corpus."""
     validation_pairs: int = Field(1000, ge=2)
     """Number of pairs held out of the corpus, or greatest number used of the file `validation`. All spellings
     of an English sentence fall on the same side."""
@@ -79,6 +79,13 @@ class DataSettings(Section):
         if any(parse_weighted(name)[0] == 0 for name in names):
             raise ValueError("a weight must be greater than 0")
         return names
+
+    @field_validator("validation")
+    @classmethod
+    def _validation_has_no_weight(cls, name: str | None) -> str | None:
+        if name is not None and parse_weighted(name)[1] != name:
+            raise ValueError("must have no weight")
+        return name
 
     @model_validator(mode="after")
     def _complete(self) -> DataSettings:

@@ -52,15 +52,18 @@ def inventory(settings: Settings, *, offline: bool = False) -> list[Item]:
 
 
 def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
-    for name in settings.data.corpus:
-        _, plain = parse_weighted(name)
-        if plain in CATALOGUE:
-            entry = CATALOGUE[plain]
-            yield _of_hub(f"corpus {plain}", entry.repository, "dataset", (entry.files,), offline)
+    corpora = [("corpus", parse_weighted(name)[1]) for name in settings.data.corpus]
+    if settings.data.validation is not None:
+        corpora.append(("validation", settings.data.validation))
+    for name, corpus in corpora:
+        if corpus in CATALOGUE:
+            entry = CATALOGUE[corpus]
+            yield _of_hub(f"{name} {corpus}", entry.repository, "dataset", (entry.files,), offline)
         else:
-            yield _local("corpus", plain, settings)
+            yield _local(name, corpus, settings)
     weights = (SAFE_WEIGHTS, PICKLED_WEIGHTS)
-    models = [("student", settings.student.backbone)]
+    student = settings.student
+    models = [("student", student.backbone, weights if student.backbone_weights else ("config.json",))]
     if settings.data.targets is None:
         config = settings.teacher
         yield _tower("teacher", config.architecture, config.pretrained, settings, offline)
@@ -73,12 +76,12 @@ def _repositories(settings: Settings, offline: bool) -> Iterator[Item]:
         ("prompt_translator", settings.benchmarks.prompt_translator),
     ):
         if model is not None:
-            models.append((name, model))
-    for name, model in models:
+            models.append((name, model, weights))
+    for name, model, files in models:
         if _is_local(model):
             yield _local(name, model, settings)
         else:
-            yield _of_hub(name, model, "model", weights, offline)
+            yield _of_hub(name, model, "model", files, offline)
 
 
 def _tower(name: str, architecture: str, pretrained: str | None, settings: Settings, offline: bool) -> Item:
@@ -95,7 +98,7 @@ def _tower(name: str, architecture: str, pretrained: str | None, settings: Setti
 def _files(settings: Settings) -> Iterator[Item]:
     fetched = {name for name in _OF_TESTS if _source(settings, name) is not None}
     for section, names in (
-        (settings.data, ("validation", "targets", "validation_captions", "validation_images")),
+        (settings.data, ("targets", "validation_captions", "validation_images")),
         (settings.benchmarks, _OF_TESTS),
     ):
         for name in names:
