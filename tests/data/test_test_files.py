@@ -67,6 +67,15 @@ def test_all_is_fetched_once(settings: SettingsFactory, tmp_path: Path, host: Ho
         assert len(host.requests) == n_requests
 
 
+def test_captions_side_by_side_are_not_fetched(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+        shutil.copytree(tmp_path / "served" / "XTD10", tmp_path / "data" / "xtd10")
+        assert [part.is_there for part in parts(config) if part.is_captions] == [True] * 3
+        fetch_captions(config, offline=False)
+        assert not host.requests
+
+
 def test_a_file_put_there_by_hand_is_kept(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
     with host:
         config = settings(**places(tmp_path, host))

@@ -13,7 +13,7 @@ from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.crossmodal3600 import CAPTIONS_FILE
 from themo.data.xflickrco import captions_file
-from themo.data.xtd10 import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, listed_images
+from themo.data.xtd10 import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, find_file, listed_images
 from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, refuse_other_kinds, unpack
 from themo.files.locks import alone
@@ -91,7 +91,9 @@ def parts(settings: Settings) -> Iterator[Part]:
     if config.captions is not None and config.captions_source is not None:
         for name in (IMAGE_NAMES, *dict.fromkeys(map(captions_name, (ENGLISH, config.language)))):
             folder = CAPTIONS_FOLDERS.get(name, "XTD10")
-            path = Path(config.captions) / folder / name
+            path = find_file(Path(config.captions), name)
+            if not path.is_file():
+                path = Path(config.captions) / folder / name
             source = _remote(f"{config.captions_source}/{folder}/{name}")
             yield Part(f"XTD10 {name}", path, source, is_captions=True)
     yield from _captions_of_sets(config)

@@ -57,7 +57,7 @@ class Xtd10:
             InputError: If a file is missing or not UTF-8, a caption is blank, the numbers of lines differ,
                 a name is no MSCOCO name, or images are missing (says how many, and the first).
         """
-        names_file = _find(folder, IMAGE_NAMES)
+        names_file = find_file(folder, IMAGE_NAMES)
         names = read_lines(names_file)
         captions = read_captions(folder, language)
         for code, lines in captions.items():
@@ -91,7 +91,7 @@ def read_image_ids(folder: Path) -> frozenset[str]:
     Raises:
         InputError: The file of names is missing or malformed.
     """
-    names_file = _find(folder, IMAGE_NAMES)
+    names_file = find_file(folder, IMAGE_NAMES)
     return frozenset(plain_id(_coco_name(name, names_file)[2]) for name in read_lines(names_file))
 
 
@@ -101,15 +101,16 @@ def listed_images(folder: Path, images: Path) -> list[Path]:
     Raises:
         InputError: The file of names is missing or malformed.
     """
-    names_file = _find(folder, IMAGE_NAMES)
+    names_file = find_file(folder, IMAGE_NAMES)
     return [_coco_path(images, name, names_file) for name in read_lines(names_file)]
 
 
 def _captions_file(folder: Path, language: str) -> Path:
-    return _find(folder, captions_name(language))
+    return find_file(folder, captions_name(language))
 
 
-def _find(folder: Path, name: str) -> Path:
+def find_file(folder: Path, name: str) -> Path:
+    """Return the path of a file of a folder in XTD10's layout; directly in the folder if it is missing."""
     places = [folder / name, *(folder / part / name for part in ("XTD10", "MIC", "STAIR"))]
     return next((place for place in places if place.is_file()), places[0])
 
