@@ -202,6 +202,23 @@ def test_captions_of_the_other_sets_are_fetched(
     assert "Without these files" not in capsys.readouterr().err
 
 
+def test_captions_of_a_reachable_host_are_fetched(
+    settings: SettingsFactory, tmp_path: Path, host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_xflickrco(tmp_path / "served", N_IMAGES)
+    with host:
+        config = settings(
+            **places(tmp_path, host) | {"captions_source": host.url("nosuch")},
+            xflickrco_captions=str(tmp_path / "data" / "xflickrco"),
+            xflickrco_captions_source=host.url("xflickrco"),
+        )
+        fetch_captions(config, offline=False)
+    assert len(read_xflickrco(tmp_path / "data" / "xflickrco", "es")["es"]) == N_IMAGES
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("answers 404") == 3
+    assert said.count("Without these files") == 1
+
+
 def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -> None:
     config = settings(captions="x", images="i", captions_source="http://host/main", language="fr")
     assert [part.source.url for part in parts(config)] == [

@@ -153,13 +153,17 @@ def fetch_captions(settings: Settings, *, offline: bool | None = None) -> None:
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     if settings.data.targets is not None:
         return  # a student of own targets is never tested on images
-    try:
-        for part in parts(settings):
-            if part.is_captions and not part.is_there:
+    failures = []
+    for part in parts(settings):
+        if part.is_captions and not part.is_there:
+            try:
                 _fetch(part, offline)
-    except InputError as error:
+            except InputError as error:
+                failures.append(str(error))
+    if failures:
+        reasons = "\n".join(failures)
         console.print(
-            f"{error}. Without these files, captions of the tests may be among the training pairs; "
+            f"{reasons}. Without these files, captions of the tests may be among the training pairs; "
             "once the files exist, corpus and teacher vectors are prepared again, and earlier runs and "
             "searches cannot be resumed"
         )
