@@ -67,6 +67,19 @@ def test_all_is_fetched_once(settings: SettingsFactory, tmp_path: Path, host: Ho
         assert len(host.requests) == n_requests
 
 
+def test_an_emptied_folder_is_fetched_again(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    """``rm -r data/imagenet/*`` keeps the hidden marker of the archive."""
+    with host:
+        config = settings(**places(tmp_path, host))
+        fetch_parts(config)
+        for path in (tmp_path / "data" / "imagenet").glob("[!.]*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert not next(part for part in parts(config) if part.name == "ImageNet validation").is_there
+        fetch_parts(config)
+        assert len(host.gets("imagenet.tar.gz")) == 2
+        assert all(part.is_there for part in parts(config))
+
+
 def test_captions_side_by_side_are_not_fetched(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
     with host:
         config = settings(**places(tmp_path, host))
@@ -74,6 +87,65 @@ def test_captions_side_by_side_are_not_fetched(settings: SettingsFactory, tmp_pa
         assert [part.is_there for part in parts(config) if part.is_captions] == [True] * 3
         fetch_captions(config, offline=False)
         assert not host.requests
+
+
+def test_archives_of_one_name_are_different_files(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    """A killed run has the archive of one part, and not the other's."""
+    served, addresses = tmp_path / "served", {}
+    with host:
+        for name, setting in (("coco", "images_source"), ("imagenet", "imagenet_source")):
+            (served / name).mkdir()
+            (served / f"{name}.tar.gz").rename(served / name / "archive.tar.gz")
+            addresses[setting] = host.url(f"{name}/archive.tar.gz")
+        config = settings(**places(tmp_path, host) | addresses)
+        archive = next(part.archive for part in parts(config) if part.name == "ImageNet validation")
+        assert archive is not None
+        archive.parent.mkdir()
+        shutil.copy(served / "imagenet" / "archive.tar.gz", archive)
+        fetch_parts(config)
+        assert len(host.gets("coco/archive.tar.gz")) == 1
+        assert not host.gets("imagenet/archive.tar.gz")
+        assert all(part.is_there for part in parts(config))
+
+
+def test_an_archive_with_a_folder_on_top_is_kept_and_refused(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    with tarfile.open(tmp_path / "served" / "nested.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "served" / "in", "imagenet")
+    with host:
+        of = places(tmp_path, host) | {"imagenet_source": host.url("nested.tar.gz")}
+        config = settings(**of)
+        (part,) = (part for part in parts(config) if part.name == "ImageNet validation")
+        for _ in range(2):
+            with pytest.raises(InputError) as caught:
+                fetch_parts(config)
+            assert str(caught.value) == (
+                f"{part.archive}: must contain ILSVRC/Data/CLS-LOC/val, ILSVRC/Annotations/CLS-LOC/val, "
+                f"LOC_synset_mapping.txt, which {part.place} lacks after unpacking; "
+                "remove the archive to download it again"
+            )
+        assert part.archive is not None
+        assert part.archive.is_file()
+        assert len(host.gets("nested.tar.gz")) == 1
+        assert not part.is_there
+
+
+def test_an_archive_without_a_listed_image_is_refused(
+    settings: SettingsFactory, tmp_path: Path, host: Host
+) -> None:
+    served = tmp_path / "served"
+    name = "train2014/COCO_train2014_000000000001.jpg"
+    (served / "mscoco" / name).unlink()
+    with tarfile.open(served / "coco.tar.gz", "w:gz") as archive:
+        for part in ("train2014", "val2014"):
+            archive.add(served / "mscoco" / part, part)
+    with host:
+        message = rf"mscoco-coco\.tar\.gz: must contain {name}, which .*mscoco lacks after unpacking; remove "
+        with pytest.raises(InputError, match=message):
+            fetch_parts(settings(**places(tmp_path, host)))
 
 
 def test_a_file_put_there_by_hand_is_kept(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
@@ -129,11 +201,13 @@ def test_a_partly_unpacked_archive_is_unpacked_again(
         config = settings(**places(tmp_path, host))
         data = tmp_path / "data"
         (data / "mscoco" / "train2014").mkdir(parents=True)
-        (data / "coco.tar.gz").write_bytes((tmp_path / "served" / "coco.tar.gz").read_bytes())
+        shutil.copy(tmp_path / "served" / "coco.tar.gz", data / "mscoco-coco.tar.gz")
         assert not next(part for part in parts(config) if part.name == "MSCOCO images").is_there
         fetch_parts(config)
+        assert not host.gets("coco.tar.gz")
+        assert all(part.is_there for part in parts(config))
     assert len(list((data / "mscoco").rglob("*.jpg"))) == N_IMAGES
-    assert not (data / "coco.tar.gz").exists()
+    assert (data / "mscoco-coco.tar.gz").exists(), "only what a call downloads is deleted"
 
 
 def test_a_broken_archive_leaves_nothing(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
@@ -151,7 +225,7 @@ def test_an_archives_name_is_without_the_query(settings: SettingsFactory, tmp_pa
         config = settings(**of | {"images_source": of["images_source"] + "?download=1#top"})
         fetch_parts(config)
         assert all(part.is_there for part in parts(config))
-    assert (tmp_path / "data" / "mscoco" / ".coco.tar.gz.unpacked").is_file()
+    assert (tmp_path / "data" / "mscoco" / ".mscoco-coco.tar.gz.unpacked").is_file()
 
 
 def test_an_archive_of_another_kind_is_not_fetched(

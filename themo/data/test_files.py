@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
 from themo.data.crossmodal3600 import CAPTIONS_FILE
+from themo.data.missing_files import first_named
 from themo.data.xflickrco import captions_file
 from themo.data.xtd10 import CAPTIONS_FOLDERS, ENGLISH, IMAGE_NAMES, captions_name, find_file, listed_images
 from themo.errors import InputError
@@ -31,8 +32,8 @@ class Part:
         name: Name for messages.
         place: The file, or the folder for the archive's content.
         source: Address of the file or archive.
-        signs: Files and non-empty folders that show that an archive's content was copied by hand; empty for a
-            plain file.
+        signs: Files and non-empty folders that show that an archive's content is there; empty for a plain
+            file.
         captions: Folder that lists the images of an archive, if it exists yet.
         keep: Returns whether to unpack a member of the archive.
         is_captions: Whether training needs the part, to keep captions of the tests out of its pairs.
@@ -48,25 +49,33 @@ class Part:
 
     @property
     def archive(self) -> Path | None:
-        """Path of the archive until it is unpacked, named without the address's query; None for a file."""
-        return self.place.parent / Path(re.split("[?#]", self.source.url)[0]).name if self.signs else None
+        """Path of the downloaded archive; None for a file.
+
+        The place is part of the name, since addresses of two parts may end alike; the address's query is not.
+        """
+        name = Path(re.split("[?#]", self.source.url)[0]).name
+        return self.place.parent / f"{self.place.name}-{name}" if self.signs else None
 
     @property
     def is_there(self) -> bool:
         """Whether the part is complete, unpacked or copied by hand.
 
-        An archive that still exists was not unpacked completely.
+        After a kill the archive is there, and the marker of its unpacking is not.
         """
         if self.archive is None:
             return self.place.exists()
-        if self.archive.exists():
-            return False
+        is_interrupted = self.archive.exists() and not is_unpacked(self.archive, self.place)
+        return not is_interrupted and not self.lacking()
+
+    def lacking(self) -> list[str]:
+        """Return the names that an archive's folder lacks: listed images, or signs where there is no list."""
         if self.captions is not None:
             try:
-                return all(path.is_file() for path in listed_images(self.captions, self.place))
+                images = dict.fromkeys(listed_images(self.captions, self.place))
+                return [str(path.relative_to(self.place)) for path in images if not path.is_file()]
             except InputError:  # without a list, only the folders can be checked
                 pass
-        return is_unpacked(self.archive, self.place) or all(_is_filled(self.place / s) for s in self.signs)
+        return [sign for sign in self.signs if not _is_filled(self.place / sign)]
 
 
 def _is_filled(path: Path) -> bool:
@@ -131,8 +140,8 @@ def fetch_parts(settings: Settings, *, offline: bool = False) -> None:
     """Fetch and unpack missing test data.
 
     Raises:
-        InputError: No part has an address; a host is unreachable; an archive is damaged or unsafe; the disk
-            is full.
+        InputError: No part has an address; a host is unreachable; an archive is damaged, unsafe or without
+            the expected files; the disk is full.
     """
     wanted = list(parts(settings))
     if not wanted:
@@ -186,8 +195,17 @@ def _fetch(part: Part, offline: bool) -> None:
             if part.is_there:  # by now
                 return
             console.print(f"{part.name}: from {part.source.url} to {part.place}")
+            was_there = archive.exists()  # put there by the user, or downloaded by a killed run
             fetch(part.source, archive, offline=offline)
             unpack(archive, part.place, part.keep)
-            archive.unlink(missing_ok=True)
+            if lacking := part.lacking():
+                raise InputError(
+                    f"{archive}: must contain {first_named(lacking)}, which {part.place} lacks after "
+                    "unpacking; remove the archive to download it again"
+                )
+            if was_there:
+                console.print(f"{archive}: is unpacked and no longer needed")
+            else:
+                archive.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{part.place}: cannot be written: {error.strerror or error}") from error
