@@ -41,6 +41,8 @@ def names(folder: Path, left_out: LeftOut) -> set[str]:
         ("2020/*", set()),
         ("/a.jpg", {"a.jpg"}),
         ("/2019", set()),
+        ("./2019", set()),
+        ("./a.jpg", {"a.jpg"}),
         ("?.jpg", {"a.jpg", "trips/2019/b.jpg"}),
         ("Trips*", {"Trips.jpg"}),
         ("old [[]1].jpg", {"old [1].jpg"}),

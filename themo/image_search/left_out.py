@@ -99,7 +99,7 @@ class LeftOut:
         name = below.rpartition("/")[2]
         for pattern in self._by_pattern:
             plain = _plain(pattern)
-            if fnmatchcase(below if "/" in plain or pattern.startswith("/") else name, plain):
+            if fnmatchcase(below if "/" in plain or pattern.startswith(("/", "./")) else name, plain):
                 self._by_pattern[pattern] += 1
                 return True
         return False
