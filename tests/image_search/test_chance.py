@@ -42,6 +42,19 @@ def test_references_of_the_same_meaning_do_not_compete() -> None:
     assert chance == pytest.approx(own / (own + second + third), rel=1e-5)
 
 
+def test_equal_references_count_once() -> None:
+    """Two classes of a file of prompts may have equal texts, whose vectors differ by rounding."""
+    random = np.random.default_rng(0)
+    references_RE = random.standard_normal((40, 16)).astype(np.float32)
+    references_RE /= np.linalg.norm(references_RE, axis=1, keepdims=True)
+    again = np.float32(1 + 1e-7) * references_RE[30:31]
+    query, pictures = references_RE[3], references_RE[:10]
+    expected = Calibration.of(References(references_RE, 20.0))
+    found = Calibration.of(References(np.concatenate([references_RE, again]), 20.0))
+    assert found.same_meaning == expected.same_meaning
+    assert found.chances(query, pictures) == pytest.approx(expected.chances(query, pictures), rel=1e-5)
+
+
 def test_a_text_near_all_references_keeps_three_quarters() -> None:
     general, *subjects = np.eye(9, dtype=np.float32)
     leaning = np.array([2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7], np.float32)[:, None] * general + subjects

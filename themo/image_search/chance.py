@@ -19,7 +19,7 @@ Shape suffixes: R reference texts, M pictures, E dimensions.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +35,17 @@ MOST_ALIKE = 0.25
 """Greatest share of reference texts that are left out; assumption: the miniature's queries leave out at most
 2 of 40, and a general subject, such as an animal, covers fewer than a quarter of the general texts."""
 
+EQUAL = 1 - 1e-5
+"""Least cosine of equal reference texts, whose vectors differ by rounding."""
+
 
 @dataclass(frozen=True)
 class Calibration:
     """Chances of pictures by a student's reference texts.
 
     Attributes:
-        references: The reference texts.
-        same_meaning: Greatest cosine of two reference texts.
+        references: The different reference texts.
+        same_meaning: Greatest cosine of two of them.
     """
 
     references: References
@@ -50,10 +53,17 @@ class Calibration:
 
     @classmethod
     def of(cls, references: References) -> Calibration:
-        """Return the calibration by two or more reference texts."""
+        """Return the calibration by two or more different reference texts; equal ones count once.
+
+        Two classes may have equal prompts. Their cosine of 1 would be `same_meaning`, so every query would
+        compete with the reference texts of its own meaning.
+        """
         cosines_RR = references.vectors_RE @ references.vectors_RE.T
+        is_first_R = ~np.triu(cosines_RR > EQUAL, k=1).any(axis=0)
+        cosines_RR = cosines_RR[is_first_R][:, is_first_R]
         np.fill_diagonal(cosines_RR, -1.0)
-        return cls(references, float(cosines_RR.max()))
+        distinct = replace(references, vectors_RE=references.vectors_RE[is_first_R])
+        return cls(distinct, float(cosines_RR.max()))
 
     def chances(self, query_E: Vectors, pictures_ME: Vectors) -> Vectors:
         """Return the (M,) chances, 0 to 1, that pictures are relevant to a text.
