@@ -83,6 +83,20 @@ def test_a_photograph_is_decoded_at_the_least_reduction(
         assert upright(rgb).size == size[::-1]  # its EXIF data are still there
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "P", "I;16"])
+def test_a_converted_picture_keeps_its_orientation(tmp_path: Path, mode: str) -> None:
+    see_through = picture().convert("RGBA")
+    see_through.putpixel((0, 0), (0, 0, 0, 0))
+    deep = Image.fromarray(np.full((48, 64), 300, np.uint16))
+    of_mode = deep if mode == "I;16" else see_through.convert(mode)
+    of_mode.save(tmp_path / "a.png", exif=orientation(6))
+    with Image.open(tmp_path / "a.png") as opened:
+        assert opened.mode == mode
+    rgb = open_rgb(tmp_path / "a.png")
+    assert (rgb.mode, rgb.size, upright(rgb).size) == ("RGB", (64, 48), (48, 64))
+    assert not rgb.has_transparency_data
+
+
 def orientation(value: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = value

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from themo.models.teacher import Teacher
 
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
-_FORM = 4
+_FORM = 5
 """Version of the index's format and of the decoding; a new number makes a new index."""
 
 

@@ -116,17 +116,23 @@ def unreadable(name: object, error: BaseException) -> InputError:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a picture to 8-bit RGB as `open_rgb` does; an RGB picture is returned unchanged.
+    """Convert a picture to 8-bit RGB as `open_rgb` does, with its EXIF data.
+
+    An RGB picture is returned unchanged.
 
     Raises:
         ValueError: The range of its grey values is unknown.
     """
     if image.mode in DEEP_MODES:
-        return to_8_bits(image).convert("RGB")
-    if image.has_transparency_data:
+        rgb = to_8_bits(image).convert("RGB")
+    elif image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+        rgb = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    else:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    # `convert` copies the EXIF data; `fromarray` and `alpha_composite` drop them
+    rgb.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return rgb
 
 
 def upright(image: Image.Image) -> Image.Image:
