@@ -1,6 +1,7 @@
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -267,6 +268,22 @@ def test_one_picture_that_lacks_memory_or_breaks_ends_no_others(folder: list[Pat
     }
     # a lack of memory says nothing of the file: it is looked at again another time
     assert [isinstance(error, UnreadableError) for error in errors.values()] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("error", [SyntaxError, RuntimeError, EOFError, struct.error])
+def test_a_damaged_open_picture_is_reported_in_its_place(error: type[Exception]) -> None:
+    """Pillow decodes an open picture when its pixels are first used; damaged AVIF files raise such errors."""
+
+    class Damaged(Image.Image):
+        def load(self) -> Any:
+            raise error("broken data")
+
+    damaged = Damaged()
+    damaged._mode, damaged._size = "RGB", (4, 4)
+    good = picture()
+    first, second = load_images([damaged, good], to_tensor, workers=0)
+    assert str(first) == "picture in memory: cannot read the image: broken data"
+    assert isinstance(second, torch.Tensor)
 
 
 def test_batch_size_below_one_is_refused() -> None:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from themo.errors import InputError
 from themo.models.cropping import Transform, enough_pixels
-from themo.models.image_files import open_rgb, to_rgb, unreadable, upright
+from themo.models.image_files import DECODER_ERRORS, open_rgb, to_rgb, unreadable, upright
 from themo.process.devices import cores
 
 PROBED = 32
@@ -141,7 +141,7 @@ class _Load:
         is_file = isinstance(picture, Path)
         name = picture if is_file else f"picture {getattr(picture, 'filename', '') or 'in memory'}"
         try:
-            rgb = open_rgb(picture, self.enough) if isinstance(picture, Path) else to_rgb(picture)
+            rgb = open_rgb(picture, self.enough) if isinstance(picture, Path) else _decoded(picture, name)
             pixels: npt.NDArray[np.float32] = self.transform(rgb).numpy()
             if not self.identify or not isinstance(picture, Path):
                 return Identified(pixels, np.empty(0, np.uint64))
@@ -154,6 +154,19 @@ class _Load:
 
 TRANSFORM_ERRORS = (OSError, MemoryError, ValueError, ArithmeticError)
 """Errors of a transform on one picture; the other pictures are still loaded."""
+
+
+def _decoded(picture: Image.Image, name: object) -> Image.Image:
+    """Return an open picture as RGB; Pillow decodes it when its pixels are first used.
+
+    Raises:
+        InputError: The picture is damaged.
+    """
+    try:
+        picture.load()
+        return to_rgb(picture)
+    except DECODER_ERRORS as error:
+        raise unreadable(name, error) from None
 
 
 def _digest(content: Any = b"") -> hashlib.blake2b:
