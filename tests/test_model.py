@@ -199,6 +199,17 @@ def test_similarity_is_the_cosine_of_every_pair(version: Path) -> None:
         model.similarity(first, [[1.0, 2.0, 3.0]])
 
 
+def test_similarity_takes_reversed_and_read_only_arrays(version: Path) -> None:
+    model = themo.load(version)
+    vectors = np.array([[3.0, 4.0], [1.0, 0.0]], dtype=np.float32)
+    expected = model.similarity(vectors, vectors)
+    fixed = vectors.copy()
+    fixed.setflags(write=False)
+    np.testing.assert_array_equal(model.similarity(fixed, vectors), expected)
+    np.testing.assert_array_equal(model.similarity(vectors[::-1], vectors), expected[::-1])
+    np.testing.assert_allclose(model.similarity(vectors[:, ::-1], vectors[:, ::-1]), expected, atol=1e-6)
+
+
 def test_how_much_of_a_text_is_read(version: Path) -> None:
     model = themo.load(version)
     assert model.max_length == 16
@@ -333,6 +344,30 @@ def test_short_vectors_lie_along_the_versions_axes(version: Path, pictures: list
     whole = model.similarity(model.encode(TEXTS), model.encode_images(pictures))
     turned = [model.encode(TEXTS, dimensions=12), model.encode_images(pictures, dimensions=12)]
     np.testing.assert_allclose(model.similarity(*turned), whole, atol=1e-5)
+
+
+def test_axes_stay_those_of_the_loaded_student(version: Path) -> None:
+    """A training replaces the student and its axes after the student was loaded."""
+    old, new = (
+        torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(seed)))[0]
+        for seed in (0, 1)
+    )
+    write_axes(version / "student", old)
+    expected = themo.load(version).encode(TEXTS, dimensions=5)
+    model = themo.load(version)
+
+    def write(folder: Path) -> None:
+        shutil.copytree(version / "student", folder, dirs_exist_ok=True)
+        write_axes(folder, new)
+
+    replace_folder(version / "student", write)
+    np.testing.assert_array_equal(model.encode(TEXTS, dimensions=5), expected)
+
+
+def test_a_loaded_model_encodes_after_its_version_moved(version: Path) -> None:
+    model = themo.load(version)
+    version.rename(version.with_name("moved"))
+    assert model.encode(TEXTS).shape == (3, 12)
 
 
 def test_short_vectors_are_refused_without_axes_or_above_them(version: Path) -> None:

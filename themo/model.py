@@ -79,8 +79,9 @@ def load(
     if is_table(folder):
         return Model(folder, settings, load_table(folder))
 
-    def read(student: Path) -> tuple[TextEncoder, Identity | None]:
-        return open_encoder(student, runtime, where, Cache(cache.absolute())), identity_of(student)
+    def read(student: Path) -> tuple[TextEncoder, Identity | None, torch.Tensor | None]:
+        encoder = open_encoder(student, runtime, where, Cache(cache.absolute()))
+        return encoder, identity_of(student), read_axes(student)
 
     return Model(folder, settings, *load_part(folder, "student", read))
 
@@ -94,6 +95,8 @@ class Model:
         version: The version directory.
         settings: The version's settings; `paths.cache_dir` is the cache in use.
         student: Identity of the student's folder as it was read; None: a static table.
+        axes: Principal axes of a student trained with nested widths, (D, D); None: no nested widths.
+            ``image @ axes[:, :32]`` is the short vector of an image vector in the teacher's space.
     """
 
     def __init__(
@@ -102,10 +105,12 @@ class Model:
         settings: Settings,
         encoder: TextEncoder | StaticTable,
         student: Identity | None = None,
+        axes: torch.Tensor | None = None,
     ) -> None:
         self.version = version
         self.settings = settings
         self.student = student
+        self.axes: Vectors | None = None if axes is None else axes.numpy()
         self._encoder = encoder
         self._process = os.getpid()
 
@@ -248,7 +253,8 @@ class Model:
         Raises:
             InputError: The shapes disagree.
         """
-        first_ND, second_MD = (np.atleast_2d(np.asarray(v, dtype=np.float32)) for v in (first, second))
+        # copies: torch takes no negative strides, and warns of read-only arrays
+        first_ND, second_MD = (np.array(v, np.float32, order="C", ndmin=2) for v in (first, second))
         if first_ND.ndim != 2 or second_MD.ndim != 2 or first_ND.shape[1] != second_MD.shape[1]:
             raise InputError(f"vectors must be (N, D) and (M, D), got {first_ND.shape} and {second_MD.shape}")
         return (unit(torch.from_numpy(first_ND)) @ unit(torch.from_numpy(second_MD)).T).numpy()
@@ -288,17 +294,6 @@ class Model:
             InputError: The version has no teacher.
         """
         return self._of_teacher.fingerprint
-
-    @cached_property
-    def axes(self) -> Vectors | None:
-        """Principal axes of a student trained with nested widths, (D, D); None: no nested widths.
-
-        ``image @ axes[:, :32]`` is the short vector of an image vector in the teacher's space.
-        """
-        if isinstance(self._encoder, StaticTable):
-            return None
-        axes = load_part(self.version, "student", read_axes)
-        return None if axes is None else axes.numpy()
 
     def _shortened(self, vectors_ND: torch.Tensor, dimensions: int | None) -> torch.Tensor:
         if dimensions is None or self.axes is None:
