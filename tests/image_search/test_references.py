@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 from tiny import SettingsFactory, write_lines, write_version_of
 
 import themo
-from themo.files.atomic import replace_folder
+from themo.export.exporting import export_version
+from themo.export.source import Source
+from themo.files.atomic import replace_folder, write_text
 from themo.image_search import references
 from themo.image_search.references import load_references, reference_texts
 from themo.image_search.subjects import SUBJECTS, subject_texts
@@ -69,6 +72,20 @@ def test_references_of_a_replaced_student_are_not_cached(tmp_path: Path, setting
     before = load_references(model).vectors_RE
     after = load_references(themo.load(version)).vectors_RE
     assert after == pytest.approx(-before, abs=1e-3)
+
+
+def test_a_static_table_has_references_of_its_own(tmp_path: Path, settings: SettingsFactory) -> None:
+    version = write_version_of(settings(), tmp_path / "version_0", dimension=12)
+    write_text(version / "summary.json", '{"state": "finished"}')
+    found = []
+    for name, sentences in (("first", ["un perro", "un gato"]), ("second", ["una casa", "una flor"])):
+        file = write_lines(tmp_path / "mine.txt", sentences)
+        export_version(Source.open(version), "static", tmp_path / name, sentences=file)
+        table = themo.load(tmp_path / name)
+        found.append(load_references(table).vectors_RE)
+        known = [texts for texts in subject_texts() if any(table.reads(texts))]
+        assert len(found[-1]) == len(known) > 0
+    assert found[0].shape != found[1].shape or not np.allclose(*found)
 
 
 def test_references_are_encoded_once(

@@ -59,7 +59,7 @@ def load_references(model: Model) -> References:
 
     key = {
         "form": _FORM,
-        "student": load_part(model.version, "student", partial(_stamps, read=model.student)),
+        "student": _identity(model),
         "teacher": model.teacher_fingerprint,
         "texts": subjects,
     }
@@ -109,15 +109,25 @@ def _encode(model: Model, subjects: Sequence[Sequence[str]]) -> Vectors:
     return unit
 
 
-def _stamps(folder: Path, read: Identity | None) -> list[list[object]]:
-    """Return name, size and time of change of each file; digests would read the whole student each time.
+def _identity(model: Model) -> list[list[object]]:
+    """Return what changes when the student or static table changes."""
+    if model.student is None:  # a static table, whose folder no training replaces
+        return _stamps(model.version)
+    return load_part(model.version, "student", partial(_stamps_if_read, read=model.student))
+
+
+def _stamps_if_read(folder: Path, read: Identity) -> list[list[object]]:
+    """Return the stamps of a student's files.
 
     Args:
         folder: Folder of the student.
         read: Identity of the folder that the model was read from. If a training has replaced it since, its
             identity is returned: the vectors are not those of the files.
     """
-    if read != identity_of(folder):
-        return [[str(folder.absolute()), *(read or ())]]
+    return _stamps(folder) if read == identity_of(folder) else [[str(folder.absolute()), *read]]
+
+
+def _stamps(folder: Path) -> list[list[object]]:
+    """Return name, size and time of change of each file; digests would read the whole student each time."""
     files = [(path, path.stat()) for path in sorted(folder.iterdir())]
     return [[str(path.absolute()), status.st_size, status.st_mtime_ns] for path, status in files]
