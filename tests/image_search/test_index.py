@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from themo.files import locks
 from themo.image_search import building
 from themo.image_search import index as index_module
 from themo.image_search.index import ImageIndex
+from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import find_pictures
 from themo.image_search.pieces import MappedVectors
 from themo.models import images
@@ -176,6 +178,42 @@ def test_changed_added_and_removed_pictures_are_noticed(
     assert index.n_new == 3
     assert_is_of(index, folder, teacher)
     assert_is_of(update(load=never), folder, teacher)
+
+
+def update_with(cache: Path, folder: Path, teacher: Teacher, *exclude: str) -> ImageIndex:
+    found = find_pictures(folder, lambda _: None, LeftOut(exclude))
+    return ImageIndex.update(cache, folder, found, "tiny", lambda: teacher)
+
+
+def test_excluded_pictures_keep_their_vectors(
+    update: Update, small_pieces: None, folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    (folder / "07.jpg").write_bytes(b"none")
+    before = vectors_by_name(update())
+    for _ in range(2):
+        for pattern in ("0*", "*5.jpg"):
+            part = update_with(tmp_path / "cache", folder, teacher, pattern)
+            assert part.n_new == 0
+            assert set(part.names) == {name for name in before if not fnmatch(name, pattern)}
+    index = update(load=never)
+    assert (index.n_new, list(index.broken)) == (0, ["07.jpg"])
+    found = vectors_by_name(index)
+    assert set(found) == set(before)
+    assert all((found[name] == before[name]).all() for name in before)
+    assert_is_of(index, folder, teacher)
+
+
+def test_deleted_excluded_pictures_are_forgotten(
+    update: Update, folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    update()
+    update_with(tmp_path / "cache", folder, teacher, "0*")
+    (folder / "03.jpg").unlink()
+    os.utime(folder / "04.jpg", ns=(1, 1))
+    index = update()
+    assert index.n_new == 1
+    assert_is_of(index, folder, teacher)
+    assert list((tmp_path / "cache").glob("pictures-*.excluded/*")) == []
 
 
 def test_pictures_that_change_places_are_noticed(

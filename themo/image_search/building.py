@@ -1,24 +1,24 @@
 """Builds an index: encodes new pictures into pieces, and rewrites stale and small pieces.
 
 Pieces are written at a fixed interval, which limits the loss of a killed run. Small pieces are merged. Pieces
-with changed or deleted pictures are rewritten.
+with changed or deleted pictures are rewritten. Pictures that still exist but are not listed, such as excluded
+ones, move to pieces in the folder ``pictures-<digest>.excluded`` and come back without being encoded again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from themo.errors import InputError
-from themo.image_search.pictures import Stamp
+from themo.image_search.pictures import Stamp, is_unchanged
 from themo.image_search.pieces import Digests, MappedVectors, Piece, Vectors
 from themo.models.image_files import UnreadableError
 from themo.models.images import Identified, load_identified
@@ -51,20 +51,14 @@ class Builder:
         self._home = home
         self._folder = folder
         self._known: set[Stamp] = set()
-        self.pieces: list[Piece]
+        self.pieces = _open(home)
         """Pieces in the order of their names and creation."""
+        self._excluded_home = home.with_name(f"{home.name}.excluded")
+        self._excluded = _open(self._excluded_home)
         self.unreadable: dict[str, str] = {}
         """Reasons by name; not stored, since the files may become readable."""
-        self.pieces, damaged = _read(home)
-        for path in damaged:
-            console.print(f"{path} is damaged or of an older version; encoding its pictures again")
-            path.unlink()
-        for piece in self.pieces:
+        for piece in (*self.pieces, *self._excluded):
             self._known.update(piece.stamps, piece.broken)
-        whole = {piece.path.stem for piece in self.pieces}
-        for path in home.iterdir():  # leftovers of a killed run
-            if path.name.partition(".")[0] not in whole:
-                path.unlink()
 
     def add_new(self, load: Callable[[], Teacher]) -> int:
         """Encode the pictures that are in no piece; return their number."""
@@ -87,47 +81,54 @@ class Builder:
                     part.look(teacher, [each for each in batch if each[0].name not in self.unreadable])
                     advance(len(batch))
                     if part.age >= SECONDS_BETWEEN_PIECES or len(part.stamps) >= PIECE_ROWS:
-                        self._write(part)
+                        _write(part, self._home, self.pieces)
                         part = _Part()
                         if self._has_many_small:
                             self.tidy()
             finally:  # keep the vectors also after an interruption
-                self._write(part)
+                _write(part, self._home, self.pieces)
         return len(new)
 
     def tidy(self) -> None:
-        """Rewrite pieces with deleted or changed pictures, and merge many small ones."""
+        """Rewrite pieces whose pictures changed, left or came back, and merge many small ones."""
         merge = self._has_many_small
-        worn: list[tuple[Piece, npt.NDArray[np.bool_]]] = []
+        worn: list[tuple[Piece, set[Stamp], set[Stamp]]] = []
         kept: list[Piece] = []
+        excluded: list[Piece] = []
         taken: set[Stamp] = set()
-        for piece in reversed(self.pieces):  # an interrupted rewrite leaves duplicates: the newer one counts
-            alive = [stamp in self.found and stamp not in taken for stamp in piece.stamps]
-            taken.update(piece.stamps)
-            if all(alive) and self.found.issuperset(piece.broken) and not (merge and _is_small(piece)):
+        # an interrupted rewrite leaves duplicates: the newer one counts
+        for piece in reversed(self._excluded + self.pieces):
+            fresh = {*piece.stamps, *piece.broken} - taken
+            taken |= fresh
+            listed = fresh & self.found
+            is_whole = len(fresh) == len(piece.stamps) + len(piece.broken)
+            is_excluded = piece.path.parent == self._excluded_home
+            if is_excluded and is_whole and not listed:
+                excluded.append(piece)
+            elif not is_excluded and is_whole and listed == fresh and not (merge and _is_small(piece)):
                 kept.append(piece)
             else:
-                worn.append((piece, np.array(alive, dtype=bool)))
-        self.pieces = kept[::-1]
-        part = _Part()
-        for piece, alive_n in reversed(worn):
-            part.take(piece, alive_n, self.found)
+                unlisted = {stamp for stamp in fresh - listed if is_unchanged(self._folder, stamp)}
+                worn.append((piece, listed, unlisted))
+        self.pieces, self._excluded = kept[::-1], excluded[::-1]
+        part, aside = _Part(), _Part()
+        for piece, listed, unlisted in reversed(worn):
+            part.take(piece, listed)
+            aside.take(piece, unlisted)
             if len(part.stamps) >= PIECE_ROWS:
-                self._write(part)
+                _write(part, self._home, self.pieces)
                 part = _Part()
-        self._write(part)
-        for piece, _ in worn:
+            if len(aside.stamps) >= PIECE_ROWS:
+                _write(aside, self._excluded_home, self._excluded)
+                aside = _Part()
+        _write(part, self._home, self.pieces)
+        _write(aside, self._excluded_home, self._excluded)
+        for piece, _, _ in worn:
             piece.remove()
 
     @property
     def _has_many_small(self) -> bool:
         return sum(map(_is_small, self.pieces)) > MOST_SMALL
-
-    def _write(self, part: _Part) -> None:
-        if part.stamps or part.broken:
-            numbers = [int(path.stem) for path in self._home.glob("*.npy") if path.stem.isdigit()]
-            path = self._home / f"{max(numbers, default=-1) + 1:06d}.json"
-            self.pieces.append(Piece.write(path, part.vectors, part.stamps, part.broken, part.digests))
 
 
 class _Part:
@@ -158,12 +159,13 @@ class _Part:
         self.stamps.extend(whole)
         self.broken |= broken
 
-    def take(self, piece: Piece, alive_n: npt.NDArray[np.bool_], found: frozenset[Stamp]) -> None:
-        """Add the pictures of a piece that still exist."""
-        self.vectors.append(MappedVectors(piece.path.with_suffix(".npy")).rows[alive_n])
-        self.digests.append(piece.digests[alive_n])
-        self.stamps.extend(stamp for stamp, lives in zip(piece.stamps, alive_n, strict=True) if lives)
-        self.broken |= {stamp: reason for stamp, reason in piece.broken.items() if stamp in found}
+    def take(self, piece: Piece, chosen: Set[Stamp]) -> None:
+        """Add some pictures of a piece."""
+        rows = [row for row, stamp in enumerate(piece.stamps) if stamp in chosen]
+        self.vectors.append(MappedVectors(piece.path.with_suffix(".npy")).rows[rows])
+        self.digests.append(piece.digests[rows])
+        self.stamps.extend(piece.stamps[row] for row in rows)
+        self.broken |= {stamp: reason for stamp, reason in piece.broken.items() if stamp in chosen}
 
 
 def read_whole(home: Path, found: frozenset[Stamp]) -> list[Piece] | None:
@@ -176,6 +178,28 @@ def read_whole(home: Path, found: frozenset[Stamp]) -> list[Piece] | None:
     pieces, damaged = _read(home)
     held = [stamp for piece in pieces for stamp in (*piece.stamps, *piece.broken)]
     return pieces if not damaged and len(held) == len(found) and found.issuperset(held) else None
+
+
+def _open(home: Path) -> list[Piece]:
+    """The complete pieces in a folder, under the index's lock; damaged and unfinished files are removed."""
+    pieces, damaged = _read(home)
+    for path in damaged:
+        console.print(f"{path} is damaged or of an older version; encoding its pictures again")
+        path.unlink()
+    whole = {piece.path.stem for piece in pieces}
+    for path in home.glob("*"):  # leftovers of a killed run
+        if path.name.partition(".")[0] not in whole:
+            path.unlink()
+    return pieces
+
+
+def _write(part: _Part, home: Path, pieces: list[Piece]) -> None:
+    """Write a part as the next piece in a folder and add it to its pieces; do nothing if it is empty."""
+    if part.stamps or part.broken:
+        home.mkdir(exist_ok=True)
+        numbers = [int(path.stem) for path in home.glob("*.npy") if path.stem.isdigit()]
+        path = home / f"{max(numbers, default=-1) + 1:06d}.json"
+        pieces.append(Piece.write(path, part.vectors, part.stamps, part.broken, part.digests))
 
 
 def _read(home: Path) -> tuple[list[Piece], list[Path]]:

@@ -93,8 +93,20 @@ def find_pictures(
                     unreadable(error)
                 continue
             if stat.S_ISREG(status.st_mode):
-                found.append(Stamp(place, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+                found.append(_stamp(place, status))
     return sorted(found)
+
+
+def is_unchanged(folder: Path, stamp: Stamp) -> bool:
+    """Return whether a picture still is as it was listed; True where that cannot be read."""
+    try:
+        return stamp == _stamp(stamp.name, (folder / stamp.name).stat())
+    except OSError as error:
+        return error.errno not in _GONE
+
+
+def _stamp(name: str, status: os.stat_result) -> Stamp:
+    return Stamp(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def printable(name: str) -> str:
