@@ -177,8 +177,8 @@ def _pictures(folder: Path, source: PictureVectors, n: int) -> ImageIndex:
         0,
         file_of=numbers,
         twin_of=numbers,
+        pixels=numbers.astype(np.uint64),
         codes=tuple(codes),
-        piece_digests=tuple(map(str, range(len(pieces)))),
     )
 
 

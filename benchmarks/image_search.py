@@ -161,7 +161,8 @@ def _index(folder: Path, vectors_NE: np.ndarray) -> ImageIndex:
         pieces.append(MappedVectors(path))
         codes.append(write_codes(folder / f"{start}.codes.npy", vectors_NE[start : start + PIECE_ROWS]))
     rows = np.arange(N_PICTURES)  # none of them is a copy
-    return ImageIndex(tuple(map(str, rows)), tuple(pieces), {}, 0, rows, rows, tuple(codes))
+    pixels = rows.astype(np.uint64)
+    return ImageIndex(tuple(map(str, rows)), tuple(pieces), {}, 0, rows, rows, pixels, tuple(codes))
 
 
 def beto_student(folder: Path, seed: int) -> tuple[Student, Tokenizer]:

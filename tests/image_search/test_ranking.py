@@ -44,6 +44,7 @@ def index_of(vectors: np.ndarray, n_pieces: int, n_equal: int = 0) -> ImageIndex
         0,
         file_of=np.arange(n),
         twin_of=twin_of,
+        pixels=twin_of.astype(np.uint64),
         codes=tuple(map(coded, parts)),
     )
 

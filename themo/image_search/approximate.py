@@ -5,29 +5,29 @@ candidates are compared. Scores and order of the matches are therefore exact, bu
 may be missing. Recall is measured on the student's reference texts (`themo.image_search.references`) and
 determines the number of lists that a query searches.
 
-New pictures, which the lists do not cover, are all compared. Lists are rebuilt when new and deleted pictures
+Pieces with new pictures, which the lists do not cover, are compared as a whole. Pictures are identified by
+their pixels, so lists stay valid when pieces are rewritten. Lists are rebuilt when new and deleted pictures
 exceed `MOST_STALE` of all.
 
-Shape suffixes: N pictures, K terms of a query, R reference texts, E dimensions.
+Shape suffixes: N pictures, M pictures in the lists, K terms of a query, R reference texts, E dimensions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from themo.errors import InputError
 from themo.files.locks import alone
-from themo.image_search.approximate_folder import Built, Pieces, Recall
+from themo.image_search.approximate_folder import Built, Pixels, Recall
 from themo.image_search.index import ImageIndex
 from themo.image_search.lists import Lists
 from themo.image_search.pieces import Vectors
+from themo.image_search.ranking import Rows
 from themo.process.progress import track, waiting
 
 FEWEST_PICTURES = 50_000
@@ -60,7 +60,8 @@ class ApproximateIndex:
         self.recall = recall
         self._index = index
         self._built = built
-        self._row_of, self._uncovered = _places(index, built.pieces)
+        self._row_of, new_rows = _places(index, built.pixels)
+        self._uncovered = np.unique(np.searchsorted(index.starts, new_rows, side="right") - 1)
         built.lists.remove(np.flatnonzero(self._row_of < 0))
 
     @classmethod
@@ -83,7 +84,7 @@ class ApproximateIndex:
             busy = f"{home}: another process is building it; waiting"
             with alone(home.with_name(f".{home.name}.lock"), busy):
                 built = Built.read(home)
-                if built is None or _stale(index, built.pieces) > MOST_STALE:
+                if built is None or _stale(index, built.pixels) > MOST_STALE:
                     built = _build(index)
                     built.write(home)
                 recall = built.recall
@@ -142,8 +143,7 @@ def _build(index: ImageIndex) -> Built:
     n = len(index.names)
     with track("Building the approximate index", n, "pictures") as advance:
         lists = Lists.build(index.pieces, _SEED, advance)
-    sizes = [len(piece.rows) for piece in index.pieces]
-    return Built(lists, _covariance(index), tuple(zip(index.piece_digests, sizes, strict=True)))
+    return Built(lists, _covariance(index), index.pixels)
 
 
 def _covariance(index: ImageIndex) -> Vectors:
@@ -160,23 +160,19 @@ def _covariance(index: ImageIndex) -> Vectors:
     return covariance_EE
 
 
-def _places(index: ImageIndex, pieces: Pieces) -> tuple[npt.NDArray[np.intp], list[int]]:
-    """Return the row of each picture in the lists, -1 if deleted, and the pieces that no list covers."""
-    numbers = defaultdict(list)  # two pieces may hold equal vectors
-    for number, sha256 in enumerate(index.piece_digests):
-        numbers[sha256].append(number)
-    rows = []
-    for sha256, n in pieces:
-        start = index.starts[numbers[sha256].pop()] if numbers[sha256] else None
-        rows.append(np.full(n, -1) if start is None else np.arange(start, start + n))
-    return np.concatenate(rows), [number for rest in numbers.values() for number in rest]
+def _places(index: ImageIndex, listed_M: Pixels) -> tuple[Rows, Rows]:
+    """Return a row of each picture in the lists, -1 if deleted, and the rows of the pictures in no list."""
+    order = np.argsort(index.pixels, kind="stable")
+    places_M = np.searchsorted(index.pixels, listed_M, sorter=order).clip(max=len(order) - 1)
+    rows_M = order[places_M]
+    rows_M = np.where(index.pixels[rows_M] == listed_M, rows_M, -1)
+    return rows_M, np.flatnonzero(~np.isin(index.pixels, listed_M))
 
 
-def _stale(index: ImageIndex, pieces: Pieces) -> float:
+def _stale(index: ImageIndex, listed_M: Pixels) -> float:
     """Return the share of new and deleted pictures."""
-    row_of, uncovered = _places(index, pieces)
-    n_new = sum(len(index.pieces[number].rows) for number in uncovered)
-    return (n_new + int((row_of < 0).sum())) / len(index.names)
+    rows_M, new_rows = _places(index, listed_M)
+    return (len(new_rows) + int((rows_M < 0).sum())) / len(index.names)
 
 
 def _measure(index: ImageIndex, built: Built, texts_RE: Vectors) -> Recall:

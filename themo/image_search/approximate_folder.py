@@ -2,7 +2,8 @@
 
     lists.faiss  inverted lists (`themo.image_search.lists`)
     spread.npy   (E, E) float32 covariance of the vectors: weighs the terms of a query
-    about.json   form; SHA-256 of both files; SHA-256 and size of each piece that the lists cover; recall
+    pixels.npy   (M,) uint64 of the pixels of the pictures in the lists, in the order of the lists' numbers
+    about.json   form; SHA-256 of the other files; recall
 
 The folder is written under a temporary name and renamed.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from themo.files.atomic import replace_folder, write_text
 from themo.files.cache import digest_file
@@ -23,12 +25,11 @@ from themo.image_search.lists import Lists
 from themo.image_search.pieces import Vectors
 from themo.process.progress import console
 
-_FORM = 1
+_FORM = 2
 """Version of the format; a new number makes new lists."""
-_LISTS, _SPREAD, _ABOUT = "lists.faiss", "spread.npy", "about.json"
+_LISTS, _SPREAD, _PIXELS, _ABOUT = "lists.faiss", "spread.npy", "pixels.npy", "about.json"
 
-Pieces = tuple[tuple[str, int], ...]
-"""SHA-256 and number of pictures of each piece, in the order of the lists' numbers."""
+Pixels = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,18 @@ class Recall:
 
 @dataclass(frozen=True)
 class Built:
-    """Inverted lists with their covariance, pieces and recall.
+    """Inverted lists with their covariance, pictures and recall.
 
     Attributes:
         lists: The lists.
         spread_EE: Covariance of the vectors.
-        pieces: The pieces that the lists cover.
+        pixels: `themo.image_search.index.ImageIndex.pixels` of the M pictures in the lists.
         recall: The last measurement; None: not measured yet.
     """
 
     lists: Lists
     spread_EE: Vectors
-    pieces: Pieces
+    pixels: Pixels
     recall: Recall | None = None
 
     @classmethod
@@ -73,13 +74,13 @@ class Built:
             about = json.loads((home / _ABOUT).read_text(encoding="utf-8"))
             if (about["form"], about["files"]) != (_FORM, _digests(home)):
                 raise ValueError
-            pieces = tuple((str(sha256), int(n)) for sha256, n in about["pieces"])
             recall = None if about["recall"] is None else Recall(**about["recall"])
-            lists, spread_EE = Lists.read(home / _LISTS), np.load(home / _SPREAD, allow_pickle=False)
+            lists = Lists.read(home / _LISTS)
+            spread_EE, pixels = (np.load(home / name, allow_pickle=False) for name in (_SPREAD, _PIXELS))
         except (OSError, ValueError, KeyError, TypeError):
             console.print(f"{home} is damaged or of another version; building it again")
             return None
-        return cls(lists, spread_EE, pieces, recall)
+        return cls(lists, spread_EE, pixels, recall)
 
     def write(self, home: Path) -> None:
         """Write the folder, replacing a previous one."""
@@ -87,6 +88,7 @@ class Built:
         def fill(folder: Path) -> None:
             self.lists.write(folder / _LISTS)
             np.save(folder / _SPREAD, self.spread_EE)
+            np.save(folder / _PIXELS, self.pixels)
             (folder / _ABOUT).write_text(json.dumps(self._about(_digests(folder))), encoding="utf-8")
 
         replace_folder(home, fill)
@@ -97,8 +99,8 @@ class Built:
 
     def _about(self, digests: Mapping[str, str]) -> dict[str, Any]:
         recall = None if self.recall is None else asdict(self.recall)
-        return {"form": _FORM, "files": digests, "pieces": self.pieces, "recall": recall}
+        return {"form": _FORM, "files": digests, "recall": recall}
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {name: digest_file(folder / name) for name in (_LISTS, _SPREAD)}
+    return {name: digest_file(folder / name) for name in (_LISTS, _SPREAD, _PIXELS)}

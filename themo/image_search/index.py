@@ -55,9 +55,9 @@ class ImageIndex:
         file_of: (N,) numbers, equal for files with the same bytes.
         twin_of: (N,) row of the first picture with the same pixels. Vectors of equal pixels differ by about
             3e-8 between batches, which must not affect the order.
+        pixels: (N,) uint64 of the digest of each picture's pixels, which identify its vector.
         codes: int8 codes of each piece; empty: all vectors are compared.
         home: Folder of the pieces; None: they are not on disk.
-        piece_digests: SHA-256 of each piece's vectors; empty if they are not on disk.
     """
 
     names: tuple[str, ...]
@@ -66,9 +66,9 @@ class ImageIndex:
     n_new: int
     file_of: npt.NDArray[np.intp]
     twin_of: npt.NDArray[np.intp]
+    pixels: npt.NDArray[np.uint64]
     codes: tuple[CodedPiece, ...] = ()
     home: Path | None = None
-    piece_digests: tuple[str, ...] = ()
 
     @classmethod
     def update(
@@ -140,9 +140,9 @@ class ImageIndex:
             n_new,
             file_of,
             firsts[pixels_of],
+            digests_N4[:, 2].copy(),  # frees the others
             codes,
             home,
-            tuple(piece.sha256 for piece in pieces),
         )
 
     def search(self, queries_QE: Vectors, n_best: int) -> list[list[Match]]:
@@ -228,9 +228,9 @@ class ImageIndex:
             pieces=(HeldVectors(self.vectors(rows)),),
             file_of=self.file_of[rows],
             twin_of=np.searchsorted(rows, self.twin_of[rows]),
+            pixels=self.pixels[rows],
             codes=(),
             home=None,
-            piece_digests=(),
         )
 
     @cached_property
