@@ -129,7 +129,8 @@ class Quality:
             words += f"; match@01 {after:.3f} in place of {before:.3f} ({after - before:+.3f})"
         return (
             f"{words}. A vector depends on the other sentences of its batch, by up to "
-            f"{1 - self.batch_cosine_least:.1e} of cosine: encode one sentence at a time where it must not."
+            f"{1 - self.batch_cosine_least:.1e} of cosine on these sentences: encode one sentence at a time "
+            "where it must not."
         )
 
 
@@ -138,7 +139,7 @@ def compare(vectors_NE: Tensor, others_NE: Tensor, alone_KE: Tensor, sentences: 
 
     Args:
         vectors_NE: The student's vectors.
-        others_NE: The encoder's vectors, in batches.
+        others_NE: The encoder's vectors, in batches of the sentences' order.
         alone_KE: The encoder's vectors of the first K sentences, each encoded alone.
         sentences: The sentences.
     """
