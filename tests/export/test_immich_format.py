@@ -16,9 +16,11 @@ from consumers import assert_same, files, mixed_sentences, run_card, write_beto
 from PIL import Image
 from tokenizers import Tokenizer
 
+from themo.config.settings import load
 from themo.errors import InputError
 from themo.export import onnx_graph
 from themo.export.exporting import export_version
+from themo.export.immich_format import _notes
 from themo.export.source import Source
 
 
@@ -82,6 +84,8 @@ def test_immich_gets_our_vectors(source: Callable[..., Source], tmp_path: Path, 
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8))
     picture.save(tmp_path / "picture.png")
     (expected,) = opened.teacher.encode_images([tmp_path / "picture.png"])
+    card = (export.folder / "README.md").read_text(encoding="utf-8")
+    assert "Vectors have length 1: compare them by dot product. Sentences are cut to " in card
     cosine = torch.from_numpy(immich.encode_image(picture)) @ expected
     assert cosine > 0.999  # resized by other rounding
     assert files(export.folder) == [
@@ -93,6 +97,32 @@ def test_immich_gets_our_vectors(source: Callable[..., Source], tmp_path: Path, 
         "visual/model.onnx",
         "visual/preprocess_cfg.json",
     ]
+
+
+def test_a_presets_teacher_has_immichs_name(source: Callable[..., Source]) -> None:
+    opened = source()
+    for preset, expected in {
+        "vit-b-16-beto": "`ViT-B-16__openai`",
+        "vit-b-32-beto": "`ViT-B-32__openai`",
+        "vit-l-14-beto": "`ViT-L-14__openai`",
+        "siglip-beto": "`ViT-SO400M-14-SigLIP-384__webli`",
+        "dfn5b-h-14-beto": "`ViT-H-14-quickgelu__dfn5b`",
+        "miniature": "a model of immich's list with 12 dimensions",
+    }.items():
+        of_preset = replace(opened, settings=load(preset=preset).override({"target": "embedding"}))
+        first, *_ = _notes(of_preset, {"interpolation": "bicubic", "resize_mode": "shortest"})
+        assert f"NAME being {expected}, and choose NAME in its settings" in first
+
+
+def test_another_resizing_than_immichs_is_named(source: Callable[..., Source]) -> None:
+    opened = source()
+    assert len(_notes(opened, {"interpolation": "bicubic", "resize_mode": "shortest"})) == 2
+    *_, resizing = _notes(opened, {"interpolation": "bilinear", "resize_mode": "squash"})
+    assert resizing == (
+        "This image tower was trained on pictures resized by squash, bilinear, as "
+        "`visual/preprocess_cfg.json` says. Versions of immich that ignore these two values resize the "
+        "shorter side by bicubic interpolation."
+    )
 
 
 @pytest.mark.slow

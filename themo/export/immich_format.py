@@ -30,8 +30,18 @@ from themo.models.teacher import model_config
 
 LIBRARY = "onnx"
 TASK = "zero-shot-image-classification"
+NORMALIZED = True
 TEXTUAL, VISUAL = "textual", "visual"
 MODEL = "model.onnx"
+NAMES = {
+    ("ViT-B-16-quickgelu", "openai"): "ViT-B-16__openai",
+    ("ViT-B-32-quickgelu", "openai"): "ViT-B-32__openai",
+    ("ViT-L-14-quickgelu", "openai"): "ViT-L-14__openai",
+    ("ViT-B-32", "laion2b_s34b_b79k"): "ViT-B-32__laion2b-s34b-b79k",
+    ("ViT-SO400M-14-SigLIP-384", "webli"): "ViT-SO400M-14-SigLIP-384__webli",
+    ("ViT-H-14-quickgelu", "dfn5b"): "ViT-H-14-quickgelu__dfn5b",
+}
+"""Names in immich's list (`constants.py` of its machine learning) of some of open_clip's models."""
 OUTPUT = "vectors"
 """immich takes the first output, whatever its name; "embedding" is a value inside torch's own graph."""
 
@@ -146,9 +156,8 @@ def _check(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> None:
 
 def _notes(source: Source, preprocessing: dict[str, Any]) -> list[str]:
     teacher, dimension = source.settings.teacher, source.student.head.dimension
-    name = f"`{teacher.architecture}__{teacher.pretrained}`"
-    if teacher.pretrained is None or not teacher.architecture.replace("-", "").isalnum():
-        name = f"a model of immich's list with {dimension} dimensions"
+    listed = NAMES.get((teacher.architecture, teacher.pretrained or ""))
+    name = f"`{listed}`" if listed else f"a model of immich's list with {dimension} dimensions"
     notes = [
         f"immich knows models by their names alone: copy this folder to `clip/NAME` in its model cache, NAME "
         f"being {name}, and choose NAME in its settings. Pictures that immich encoded with the same image "
@@ -157,8 +166,9 @@ def _notes(source: Source, preprocessing: dict[str, Any]) -> list[str]:
     ]
     if preprocessing.get("interpolation") != "bicubic" or preprocessing.get("resize_mode") != "shortest":
         notes.append(
-            "immich resizes pictures by their shorter side with bicubic interpolation; this image tower was "
-            f"trained with {preprocessing.get('resize_mode')}, {preprocessing.get('interpolation')}."
+            f"This image tower was trained on pictures resized by {preprocessing.get('resize_mode')}, "
+            f"{preprocessing.get('interpolation')}, as `visual/preprocess_cfg.json` says. Versions of immich "
+            "that ignore these two values resize the shorter side by bicubic interpolation."
         )
     return notes
 
