@@ -44,6 +44,7 @@ def card(source: Source, **changes: Any) -> str:
         "task": "feature-extraction",
         "usage": "```python\n<place>\n<sentences>\n```\n",
         "notes": ["held otherwise"],
+        "normalized": False,
     }
     return Card(source, **(values | changes)).render()
 
@@ -109,6 +110,12 @@ def test_unrecorded_facts_are_left_out(source: Make, tmp_path: Path) -> None:
     assert data.datasets is None
     assert str(tmp_path) not in text  # nobody's folders
     assert "- corpus pairs.tsv: the terms are not recorded\n" in text
+
+
+def test_the_card_states_the_length_of_vectors(source: Make) -> None:
+    opened = source()
+    assert "Vectors do not have length 1: compare them by cosine. Sentences are cut to" in card(opened)
+    assert "Vectors have length 1: compare them by dot product." in card(opened, normalized=True)
 
 
 def test_the_miniatures_student_of_own_vectors_is_themos(source: Make) -> None:

@@ -1,18 +1,23 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from tiny import sentence_pairs, write_lines
 
 import themo
+from themo.checkpoints.versions import read_settings
 from themo.errors import InputError
+from themo.evaluation.scores import Scores
 from themo.export.exporting import export_version
 from themo.export.refusals import refuse_options
 from themo.export.source import Source
 from themo.export.static_distillation import distil
 from themo.export.static_format import n_tokens
+from themo.files.atomic import write_text
 from themo.models.static_table import StaticTable
 
 SENTENCES = [es for _, es in sentence_pairs()]
@@ -59,6 +64,32 @@ def test_own_sentences_are_learnt_from(source: Callable[..., Source], tmp_path: 
     model = themo.load(export.folder)
     assert model.count_tokens(["zorro gris"]) == [1]
     assert not model.encode("gato").any()
+
+
+def test_the_card_reports_the_students_scores_as_such(version: Callable[..., Path], tmp_path: Path) -> None:
+    folder = version()
+    ranks = {"student": torch.tensor([0, 0, 3, 7]), "ceiling": torch.tensor([0, 0, 0, 2])}
+    (folder / "test.json").write_text(json.dumps(Scores({"retrieval": ranks}).to_dict()), encoding="utf-8")
+    table = export_version(Source.open(folder), "static", tmp_path / "table").folder
+    card = ModelCard((table / "README.md").read_text(encoding="utf-8"))
+    assert card.data.eval_results is None
+    assert "# themo-tiny\n\nA static table of Spanish words and phrases, distilled with Themo" in card.text
+    assert "Vectors have length 1: compare them by dot product. Texts are not cut" in card.text
+    assert "tokens, special ones included" not in card.text
+    assert "| the encoder that this table was distilled from, Spanish | 0.500 (0.150" in card.text
+    assert "this model" not in card.text
+    assert "## Evaluation of the encoder\n" in card.text
+    assert "The table itself was not tested. " in card.text
+    assert "## Training of the encoder\n" in card.text
+
+
+def test_the_settings_hold_the_versions_cache(version: Callable[..., Path], tmp_path: Path) -> None:
+    folder = version()
+    own = read_settings(folder)
+    write_text(folder / "config.yaml", own.override({"cache_dir": "data/cache"}).to_yaml())
+    opened = Source.open(folder, {"cache_dir": own.paths.cache_dir})
+    table = export_version(opened, "static", tmp_path / "table").folder
+    assert read_settings(table).paths.cache_dir == "data/cache"
 
 
 def test_sentences_without_letters_or_digits_are_refused(

@@ -90,7 +90,17 @@ def export_version(
             notes += _of_tokenizer(source.tokenizer)
         usage = module.usage(source.student, repository)
         sentences_NE = example_vectors(folder, source)
-        card = Card(source, module.LIBRARY, module.TASK, usage, notes, repository, sentences_NE)
+        card = Card(
+            source,
+            module.LIBRARY,
+            module.TASK,
+            usage,
+            notes,
+            normalized=module.NORMALIZED,
+            is_table=format_name == "static",
+            repository=repository,
+            vectors_NE=sentences_NE,
+        )
         write_text(folder / "README.md", card.render())
     return Export(output, format_name, source.student.head.dimension, notes, quality)
 

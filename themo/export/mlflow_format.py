@@ -18,6 +18,7 @@ from themo.models.student import Student
 
 LIBRARY = "mlflow"
 TASK = "feature-extraction"
+NORMALIZED = False
 CODE = Path(__file__).with_name("mlflow_model.py")
 _NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers")
 

@@ -31,6 +31,7 @@ from themo.export.card_sources import (
     teacher_name,
 )
 from themo.export.source import Source
+from themo.models.phrases import LONGEST_TEXT
 from themo.models.student import Head
 
 _TASKS = {
@@ -38,7 +39,9 @@ _TASKS = {
     ACCURACY: ("Zero-shot image classification", "accuracy", "accuracy@{}"),
 }
 _MINIATURE_TERMS = "MIT, it is Themo's own"
-_ROWS = {STUDENT: "this model, Spanish", CEILING: "its teacher, English (ceiling)"}
+_CEILING = "its teacher, English (ceiling)"
+_ROWS = {STUDENT: "this model, Spanish", CEILING: _CEILING}
+_ROWS_OF_TABLE = {STUDENT: "the encoder that this table was distilled from, Spanish", CEILING: _CEILING}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Card:
         task: The hub's name of the task.
         usage: Lines of code, with ``<place>`` and ``<sentences>``.
         notes: Deviations from the student.
+        normalized: Whether the export's vectors have length 1.
+        is_table: Whether the export is a static table: the record's scores are those of its student.
         repository: Hub repository of the export; None: not published.
         vectors_NE: Vectors of the example's sentences; None: the card gives no values.
     """
@@ -60,6 +65,8 @@ class Card:
     task: str
     usage: str
     notes: Sequence[str]
+    normalized: bool
+    is_table: bool = False
     repository: str | None = None
     vectors_NE: Tensor | None = None
 
@@ -91,7 +98,7 @@ class Card:
         return metadata
 
     def _results(self) -> Iterator[dict[str, Any]]:
-        scores = self.source.scores
+        scores = None if self.is_table else self.source.scores
         for task, (name, kind, pattern) in _TASKS.items() if scores else ():
             metrics = [
                 {
@@ -114,21 +121,50 @@ class Card:
 
     def _sections(self) -> Iterator[str]:
         source = self.source
+        of_encoder = " of the encoder" if self.is_table else ""
         yield f"# {self.name}\n"
-        yield _introduction(source)
+        yield self._introduction()
         yield "## Use\n"
         yield self._usage()
         if self.notes:
             yield "Notes on this format:\n"
             yield "".join(f"- {note}\n" for note in self.notes)
-        yield "## Evaluation\n"
-        yield _measured(source)
-        yield "## Training\n"
+        yield f"## Evaluation{of_encoder}\n"
+        if self.is_table:
+            yield "The table itself was not tested. Its vectors differ from the encoder's.\n"
+        yield _measured(source, _ROWS_OF_TABLE if self.is_table else _ROWS)
+        yield f"## Training{of_encoder}\n"
         yield _made(source)
         yield "## Limits\n"
         yield "".join(f"- {limit}\n" for limit in _limits(source))
         yield "## Licence\n"
         yield _licence(source)
+
+    def _introduction(self) -> str:
+        source = self.source
+        settings, head = source.settings, source.student.head
+        kind = "static table of Spanish words and phrases" if self.is_table else "Spanish text encoder"
+        network = f"{backbone_name(source)} with {_pooling(source.trained.head)} and a linear projection"
+        text = f"A {kind}, distilled with Themo{' from an encoder' if self.is_table else ''}: {network}. "
+        if source.has_teacher:
+            text += (
+                f"It maps a Spanish sentence to the vector that CLIP's English text tower "
+                f"({teacher_name(settings)}) gives its "
+                f"translation, so its vectors of {head.dimension} dimensions can be compared with "
+                "that CLIP's image vectors"
+            )
+        else:
+            text += (
+                f"It was trained on the user's vectors of {head.dimension} dimensions "
+                f"({plain_name(str(settings.data.targets))}); they have no known image tower"
+            )
+        comparison = "have length 1: compare them by dot product"
+        if not self.normalized:
+            comparison = "do not have length 1: compare them by cosine"
+        cut = f"Sentences are cut to {head.max_length} tokens, special ones included"
+        if self.is_table:
+            cut = f"Texts are not cut up to {LONGEST_TEXT:,} characters"
+        return f"{text}. Vectors {comparison}. {cut}.\n"
 
     def _usage(self) -> str:
         place = 'place = "."  # the folder of this file'
@@ -142,36 +178,12 @@ class Card:
         return code if self.vectors_NE is None else f"{code}\n{expected_values(self.vectors_NE)}"
 
 
-def _introduction(source: Source) -> str:
-    settings, head = source.settings, source.student.head
-    text = (
-        "A Spanish text encoder, distilled with Themo: "
-        f"{backbone_name(source)} with {_pooling(source.trained.head)} and a linear projection. "
-    )
-    if source.has_teacher:
-        text += (
-            f"It maps a Spanish sentence to the vector that CLIP's English text tower "
-            f"({teacher_name(settings)}) gives its "
-            f"translation, so its vectors of {head.dimension} dimensions can be compared with "
-            "that CLIP's image vectors"
-        )
-    else:
-        text += (
-            f"It was trained on the user's vectors of {head.dimension} dimensions "
-            f"({plain_name(str(settings.data.targets))}); they have no known image tower"
-        )
-    return (
-        f"{text}. Their length is not 1: compare them by cosine. Sentences are cut to {head.max_length} "
-        "tokens, special ones included.\n"
-    )
-
-
-def _measured(source: Source) -> str:
+def _measured(source: Source, names: Mapping[str, str]) -> str:
     text = ""
     if source.scores is None:
         text += "Not tested on images.\n\n" if source.has_teacher else ""
     else:
-        text += _table(source.scores, source.settings)
+        text += _table(source.scores, source.settings, names)
     best = source.summary.get("best", {})
     if best:
         n = source.summary.get("validation_pairs")
@@ -185,7 +197,7 @@ def _measured(source: Source) -> str:
     return text
 
 
-def _table(scores: Mapping[str, Any], settings: Settings) -> str:
+def _table(scores: Mapping[str, Any], settings: Settings, names: Mapping[str, str]) -> str:
     rows = [name for name, row in scores.items() if name not in RESERVED and isinstance(row, Mapping)]
     lines = ["| | " + " | ".join(f"@{k}" for k in KS) + " |", "|---|" + "---|" * len(KS)]
     for task, (name, _, _) in _TASKS.items():
@@ -196,13 +208,13 @@ def _table(scores: Mapping[str, Any], settings: Settings) -> str:
         lines.append(f"| {title} |" + " |" * len(KS))
         for row in rows:
             cells = [f"{scores[row][metric_name(task, k)]:.3f} ({_range(scores, row, task, k)})" for k in KS]
-            lines.append(f"| {_ROWS.get(row, row)} | " + " | ".join(cells) + " |")
-    lines += lines_of_sets(scores, _ROWS)
+            lines.append(f"| {names.get(row, row)} | " + " | ".join(cells) + " |")
+    lines += lines_of_sets(scores, names)
     text = "\n".join(lines) + "\n\nIn brackets: 95 % intervals."
     if scores.get("equal_prompts"):
         text += " Classes with equal prompts count as one class; published accuracies count them separately."
     if "retention" in scores:
-        text += f" Retention, R@1 of this model over that of its teacher: {scores['retention']:.3f}."
+        text += f" Retention, R@1 of the encoder over that of its teacher: {scores['retention']:.3f}."
     return text + "\n\n"
 
 

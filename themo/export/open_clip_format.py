@@ -26,6 +26,7 @@ from themo.models.teacher import model_config
 
 LIBRARY = "open_clip"
 TASK = "zero-shot-image-classification"
+NORMALIZED = False
 POOLERS = {"mean": "mean_pooler", "first": "cls_last_hidden_state_pooler"}
 CHECKED = "3.3.0"
 """Release of open_clip that was checked for the types below."""

@@ -18,6 +18,7 @@ from themo.models.student import Student
 
 LIBRARY = sentence_transformers_format.LIBRARY
 TASK = sentence_transformers_format.TASK
+NORMALIZED = sentence_transformers_format.NORMALIZED
 MODEL = "openvino/openvino_model.xml"
 
 

@@ -14,6 +14,7 @@ from themo.models.student import Student
 
 LIBRARY = "sentence-transformers"
 TASK = "sentence-similarity"
+NORMALIZED = False
 
 
 def refuse(source: Source) -> None:

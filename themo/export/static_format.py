@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from themo.checkpoints.versions import read_settings
 from themo.data.preparation import training_sentences
 from themo.errors import InputError
 from themo.export.quality import read_sentences
@@ -20,6 +21,7 @@ from themo.models.student import Student
 
 LIBRARY = "model2vec"
 TASK = "feature-extraction"
+NORMALIZED = True
 MOST_SENTENCES = 50_000
 """Maximum number of sentences to learn from, chosen at random."""
 MOST_TOKENS = 32_000
@@ -60,14 +62,17 @@ def write(folder: Path, source: Source, sentences: Path | None) -> list[str]:
     tokenizer, vectors = distil(source.student, source.tokenizer, texts, n_tokens(source.student))
     save_table(folder, tokenizer, vectors)
     # for `themo.load` and `test`: a table is in image space, so its target is the embedding
-    settings = source.settings
+    cache_dir = read_settings(
+        source.version
+    ).paths.cache_dir  # that of `source` is absolute or relative to here
+    settings = source.settings.override({"cache_dir": cache_dir})
     if source.is_projected:
         settings = settings.override({"target": "embedding"})
     write_text(folder / "config.yaml", settings.to_yaml())
     return [
         f"A table of {len(vectors):,} vectors, distilled from the encoder on {len(texts):,} sentences of "
         f"{name}. It knows words and frequent phrases, but not the order of other words. Unknown words have "
-        "no effect. Vectors have length 1."
+        "no effect."
     ]
 
 

@@ -16,6 +16,7 @@ from themo.models.student import Student
 
 LIBRARY = "transformers"
 TASK = "feature-extraction"
+NORMALIZED = False
 
 
 def refuse(source: Source) -> None:
