@@ -219,8 +219,7 @@ def _build(library: Library, pictures: ImageIndex, texts: Vectors, best: Vectors
 def _as_shipped(index: Built) -> Contender:
     """Return the search of ``search --approximate`` over the same lists."""
     pictures = index.pictures
-    pieces = tuple((str(i), len(piece.rows)) for i, piece in enumerate(pictures.pieces))
-    covered = approximate_folder.Built(index.opened, np.empty((0, 0), np.float32), pieces)
+    covered = approximate_folder.Built(index.opened, np.empty((0, 0), np.float32), pictures.pixels)
     approximate = ApproximateIndex(pictures, covered, Recall(math.nan, 0, index.effort, ""))
 
     def scores(text: Vectors, k: int) -> Vectors:
