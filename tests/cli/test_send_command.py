@@ -44,6 +44,10 @@ def test_nothing_waits(logs: Path, capsys: Capture) -> None:
             "all records",
         ),
         ("tune/mine/best", "is part of a search: give {logs}/tune/mine"),
+        (
+            "tune/mine/trials/session-1/trial-0000/checkpoint_000001",
+            "is part of a search: give {logs}/tune/mine",
+        ),
     ],
 )
 def test_a_folder_without_a_record_is_refused(logs: Path, capsys: Capture, name: str, rule: str) -> None:
@@ -59,7 +63,7 @@ def test_a_folder_that_cannot_be_sent_does_not_hold_up_others(logs: Path, capsys
     folders = [version(logs, number) for number in range(3)]
     mark(folders[0], Destination("http://127.0.0.1:9", "miniature"))
     mark(folders[1], Destination(None, "miniature"))
-    held = Mark(folders[2], Destination(None, "miniature"))  # of a training in progress
+    held = Mark(folders[2])  # of a training in progress
     assert main(["send", "--logs-dir", str(logs)]) == 2
     printed = capsys.readouterr()
     assert printed.out == f"{folders[1]}: 1 run sent; MLflow at {default_uri(logs)}\n"

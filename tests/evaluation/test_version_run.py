@@ -13,6 +13,8 @@ from themo.checkpoints.versions import keep_run_keys, read_run_keys
 from themo.config.settings import Settings, load
 from themo.errors import InputError
 from themo.evaluation.version_run import project_version, send_version, tracking_of
+from themo.tracking.mirror import Mirror
+from themo.tracking.projection import Projection, Run
 from themo.tracking.runs import Tracking
 from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of, mark
 from themo.tracking.uri import tracking_uri
@@ -49,8 +51,8 @@ def state(version: Path, **summary: str) -> None:
     (version / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
 
-def score(settings: Settings, version: Path, value: float) -> None:
-    with tracking_of(settings, version):
+def score(settings: Settings, version: Path, value: float, must_answer: bool = True) -> None:
+    with tracking_of(settings, version, must_answer=must_answer):
         test = {"student": {"retrieval@01": value}, "n": {"retrieval": 8}}
         (version / "test.json").write_text(json.dumps(test), encoding="utf-8")
 
@@ -132,18 +134,121 @@ def test_scores_bring_a_training_that_was_not_sent(settings: Settings, version: 
     assert destination_of(version) is None
 
 
-def test_scores_of_a_searchs_best_go_to_the_search(
+def test_a_failed_test_sends_a_training_that_was_not_sent(settings: Settings, version: Path) -> None:
+    keep_run_keys(version, KEY)
+    mark(version, Destination(None, "miniature"))
+    with pytest.raises(InputError, match="damaged"), tracking_of(settings, version):
+        raise InputError("a picture is damaged")
+    (run,) = runs(settings)
+    assert (run.info.status, run.data.metrics["val/match_at_01"]) == ("FINISHED", 0.5)
+    assert destination_of(version) is None
+
+
+def test_a_failed_test_creates_no_run(settings: Settings, version: Path) -> None:
+    score(settings, version, 0.5)
+    other = settings.override({"experiment": "other"})
+    with pytest.raises(InputError, match="damaged"), tracking_of(other, version):
+        raise InputError("a picture is damaged")
+    assert runs(other) == []
+
+
+def test_scores_go_to_the_run_of_a_training_in_progress(
+    settings: Settings, version: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training holds the mark, and sends its reports itself."""
+    keep_run_keys(version, KEY)
+    state(version, state="running")
+    uri, experiment = tracking_uri(Path(settings.paths.logs_dir)), settings.paths.experiment
+    training = Tracking(uri, experiment, lambda: project_version(version, settings, KEY, "RUNNING"), version)
+    assert training.flush(60.0)
+    score(settings, version, 0.5)
+    (run,) = runs(settings)
+    assert (run.info.status, run.data.metrics["test/retrieval_at_01"]) == ("RUNNING", 0.5)
+    assert destination_of(version) is not None
+    assert training.close(60.0)
+    assert destination_of(version) is None
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_its_training_creates_is_created_once(settings: Settings, version: Path) -> None:
+    """Before its first step the training has no run in MLflow."""
+    keep_run_keys(version, KEY)
+    held = Mark(version)
+    held.write(Destination(None, "miniature"))
+    score(settings, version, 0.5)
+    held.release(is_sent=False)
+    assert runs(settings) == []
+    assert destination_of(version) is not None
+
+
+def test_a_mark_of_another_server_stays(
+    settings: Settings, version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_run_keys(version, KEY)
+    mark(version, Destination(AWAY, "miniature"))
+    score(settings, version, 0.5)
+    (run,) = runs(settings)
+    assert run.data.metrics["test/retrieval_at_01"] == 0.5
+    assert destination_of(version) == Destination(AWAY, "miniature")
+
+
+def search_with(part: str, version: Path, settings: Settings) -> Path:
+    """The version as part of a search that is in MLflow, with one trial."""
+    search = version.parent.parent / "tune" / "mine"
+    (search / part).parent.mkdir(parents=True)
+    (search / "search.yaml").write_text(f"name: mine\nuid: {KEY}\n", encoding="utf-8")
+    return version.rename(search / part)
+
+
+def send_search_of(settings: Settings) -> None:
+    search, trial = Run(KEY, "mine"), Run(f"{KEY}/3", "trial 3 of mine", parent=KEY)
+    Mirror(tracking_uri(Path(settings.paths.logs_dir)), settings.paths.experiment).sync(
+        Projection((search, trial))
+    )
+
+
+TRIAL = "trials/session-1/trial-0003-from-100/checkpoint_000002"
+
+
+@pytest.mark.parametrize(("part", "name"), [("best", "mine"), (TRIAL, "trial 3 of mine")])
+def test_scores_of_a_part_of_a_search_go_to_its_run(
+    settings: Settings, version: Path, part: str, name: str
+) -> None:
+    version = search_with(part, version, settings)
+    if part == "best":
+        keep_run_keys(version, f"{KEY}/3", KEY)
+    send_search_of(settings)
+    score(settings, version, 0.5)
+    found = {run.info.run_name: run.data.metrics for run in runs(settings)}
+    assert found == {"mine": {}, "trial 3 of mine": {}} | {name: {"test/retrieval_at_01": 0.5}}
+
+
+@pytest.mark.parametrize("part", ["best", TRIAL])
+def test_a_search_that_a_server_lacks_is_not_made_of_a_version(
+    settings: Settings, version: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = search_with(part, version, settings)
+    if part == "best":
+        keep_run_keys(version, f"{KEY}/3", KEY)
+    score(settings, version, 0.5)
+    assert runs(settings) == []
+    search = Path(settings.paths.logs_dir) / "tune" / "mine"
+    assert destination_of(search) == Destination(None, "miniature")
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"MLflow at {tracking_uri(search.parent.parent)}, experiment 'miniature', has")
+    assert printed.endswith(
+        f"its scores are not logged; to send the search first: python -m themo send {search}\n"
+    )
+
+
+def test_scores_that_a_server_did_not_take_mark_the_search(
     settings: Settings, version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = version.rename(version.with_name("best"))
     keep_run_keys(best, f"{KEY}/3", KEY)
-    score(settings, best, 0.5)
-    (run,) = runs(settings)
-    assert run.data.tags["themo.run"] == KEY
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     monkeypatch.setattr(Tracking.close, "__defaults__", (0.1,))
-    with tracking_of(settings, best, must_answer=False):
-        pass
+    score(settings, best, 0.5, must_answer=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert destination_of(best.parent) == Destination(AWAY, "miniature"), "the search is to be sent"
 
@@ -198,7 +303,7 @@ def test_a_version_is_sent_to_its_place_or_elsewhere(
 
 
 def test_a_training_in_progress_is_not_sent_by_others(version: Path) -> None:
-    held = Mark(version, Destination(None, "miniature"))
+    held = Mark(version)
     with pytest.raises(InputError, match="another process sends its runs"):
         send_version(version, 1.0)
     held.release(is_sent=True)

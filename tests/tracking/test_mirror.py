@@ -152,6 +152,30 @@ def test_a_kill_between_two_parts_loses_nothing(
     assert files == ["settings.json"]
 
 
+@pytest.mark.parametrize("n_points", [1, 2])
+def test_metrics_whose_step_was_not_tagged_are_sent_once(
+    uri: str, n_points: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server was killed within a request. The times of the reports have changed since."""
+    experiment = f"untagged-{n_points}"
+    mirror = bring(Mirror(uri, experiment), RUN)
+    client, _ = mirror.connect()
+    log_batch = client.log_batch
+
+    def log_metrics_and_fail(run_id: str, **entries: Any) -> None:
+        log_batch(run_id, metrics=entries["metrics"])
+        raise OSError("connection lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "log_batch", log_metrics_and_fail)
+        with pytest.raises(UnreachableError, match="connection lost"):
+            bring(mirror, replace(RUN, points=points(10, 20)[:n_points]))
+    later = tuple(replace(point, at=point.at + 5000) for point in points(10, 20, 30))
+    for again in (mirror, Mirror(uri, experiment)):
+        bring(again, replace(RUN, points=later))
+    assert history(mirror) == [(10, 1.0), (20, 2.0), (30, 3.0)]
+
+
 def test_more_params_and_metrics_than_a_batch_takes(uri: str) -> None:
     params = {f"p{i}": i for i in range(250)} | {"long": "x" * 10_000}
     many = tuple(Point(step, step, {f"m{i}": float(step) for i in range(40)}) for step in range(1, 60))
@@ -235,6 +259,15 @@ def test_scores_of_a_missing_run_make_it_once(uri: str) -> None:
     run = runs(Mirror(uri, "join-none"))["run"]
     assert (run.info.status, run.data.params) == ("FINISHED", {"a": "1"})
     assert run.data.metrics == {"score": 0.5, "a": 1.0}
+
+
+def test_scores_of_a_missing_run_may_be_left_out(uri: str) -> None:
+    joining = replace(RUN, scores={"score": 0.5}, adds_only=True, creates=False)
+    mirror = bring(Mirror(uri, "join-no"), joining)
+    assert (mirror.made, mirror.missing, runs(mirror)) == ([], {"run"}, {})
+    bring(Mirror(uri, "join-no"), RUN)
+    mirror = bring(Mirror(uri, "join-no"), joining)
+    assert (mirror.missing, runs(mirror)["run"].data.metrics) == (set(), {"score": 0.5})
 
 
 def test_the_last_score_counts_and_an_equal_one_adds_nothing(uri: str) -> None:

@@ -19,7 +19,7 @@ from themo.tracking.answers import UnreachableError
 from themo.tracking.mirror import Mirror
 from themo.tracking.projection import Point, Projection, Run
 from themo.tracking.runs import Tracking, one_run, send
-from themo.tracking.unsent import MARK_FILE, destination_of
+from themo.tracking.unsent import MARK_FILE, Destination, destination_of, mark
 from themo.tracking.uri import check_reachable
 
 # what mlflow and sqlalchemy do among themselves
@@ -162,6 +162,23 @@ def test_a_refused_server_leaves_the_mark_as_it_was(folder: Path, was_marked: bo
     with pytest.raises(InputError, match="no MLflow server answers"):
         Tracking(AWAY, "any", Record(), folder)
     assert (folder / MARK_FILE).exists() == was_marked
+
+
+def test_a_refused_database_is_not_written_into_the_mark(folder: Path, tmp_path: Path) -> None:
+    first = Destination("http://first:5000", "any")
+    mark(folder, first)
+    (tmp_path / "broken.db").write_bytes(b"no database" * 100)
+    with pytest.raises(InputError):
+        Tracking(f"sqlite:///{tmp_path / 'broken.db'}", "any", Record(), folder)
+    assert destination_of(folder) == first
+
+
+def test_a_part_that_is_not_sent_keeps_an_earlier_mark(folder: Path) -> None:
+    first = Destination("http://first:5000", "any")
+    mark(folder, first)
+    tracking = Tracking(AWAY, "any", Record(), folder, must_answer=False, adds_only=True)
+    assert not tracking.close(0.1)
+    assert destination_of(folder) == first
 
 
 def test_a_part_that_is_not_sent_marks_the_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

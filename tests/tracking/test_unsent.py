@@ -27,26 +27,55 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+def write(folder: Path, place: Destination) -> None:
+    held = Mark(folder)
+    try:
+        held.write(place)
+    finally:
+        held.release(is_sent=False)
+
+
 def test_a_mark_stays_until_all_is_sent(folder: Path, tmp_path: Path) -> None:
     for is_new in (True, False):
-        held = Mark(folder, PLACE)
+        held = Mark(folder)
+        held.write(PLACE)
         assert held.is_new == is_new
         assert marked(tmp_path) == [], "its process sends it"
         held.release(is_sent=False)
         assert marked(tmp_path) == [folder]
         assert destination_of(folder) == PLACE
-    Mark(folder, PLACE).release(is_sent=True)
+    Mark(folder).release(is_sent=True)
     assert (marked(tmp_path), destination_of(folder)) == ([], None)
 
 
 def test_a_later_destination_replaces_the_first(folder: Path) -> None:
     for place in (Destination("http://a-server-with-a-long-name:5000", "any"), Destination(None, "b")):
-        mark(folder, place)
+        write(folder, place)
         assert destination_of(folder) == place
+
+
+def test_a_marked_folder_keeps_its_destination(folder: Path) -> None:
+    for place in (PLACE, Destination(None, "b")):
+        mark(folder, place)
+        assert destination_of(folder) == PLACE
+
+
+@pytest.mark.parametrize(
+    ("uri", "experiment", "is_same"),
+    [
+        ("http://server:5000/", "any", True),
+        ("http://server:5000", "other", False),
+        ("http://server", "any", False),
+        (None, "any", False),
+    ],
+)
+def test_a_destination_is_a_server_and_an_experiment(uri: str | None, experiment: str, is_same: bool) -> None:
+    assert PLACE.is_same(Destination(uri, experiment)) == is_same
 
 
 def test_the_database_beside_the_logs_has_no_address(tmp_path: Path) -> None:
     assert Destination.of(default_uri(tmp_path), "e", tmp_path) == Destination(None, "e")
+    assert Destination(None, "e").is_same(Destination(None, "e"))
     assert Destination.of("http://a:b@server", "e", tmp_path) == Destination("http://server", "e")
 
 
@@ -54,7 +83,8 @@ def test_a_killed_process_leaves_its_mark(folder: Path, tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from themo.tracking.unsent import Destination, Mark
-mark = Mark(Path({str(folder)!r}), Destination(None, "e"))
+mark = Mark(Path({str(folder)!r}))
+mark.write(Destination(None, "e"))
 print("held", flush=True)
 input()
 """
@@ -63,7 +93,7 @@ input()
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         with pytest.raises(InputError, match=f"^{folder}: another process sends its runs$"):
-            Mark(folder, PLACE)
+            Mark(folder)
         mark(folder, PLACE)  # is left to that process
         assert destination_of(folder) == Destination(None, "e")
         os.kill(process.pid, signal.SIGKILL)
@@ -83,7 +113,7 @@ def test_a_mark_removed_before_it_is_locked_is_made_again(
         plain(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", lock)
-    Mark(folder, PLACE).release(is_sent=False)
+    write(folder, PLACE)
     assert json.loads(path.read_text()) == {"uri": "http://server:5000", "experiment": "any"}
 
 
@@ -102,9 +132,9 @@ def test_a_mark_whose_rewriting_breaks_off_keeps_a_destination(
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(OSError, match="full"):
-            Mark(folder, new)
+            write(folder, new)
     assert destination_of(folder) == (PLACE if call == "pwrite" else new)
-    mark(folder, PLACE)
+    write(folder, PLACE)
     assert destination_of(folder) == PLACE
 
 
@@ -115,10 +145,10 @@ def test_a_mark_cut_short_by_a_full_disk_has_no_destination(
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", lambda file, text, at: plain(file, text[:5], at))
         with pytest.raises(OSError, match="No space left"):
-            Mark(folder, PLACE)
+            write(folder, PLACE)
     assert destination_of(folder) is None
     assert is_marked(folder)
-    assert Mark(folder, PLACE).is_new
+    assert Mark(folder).is_new
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"uri": 5, "experiment": "e"}', '{"uri": null}'])

@@ -49,6 +49,8 @@ TEST_FILE = "test.json"
 REPORT_FILE = "report.html"
 """HTML report of the test scores (`themo.evaluation.report.page`)."""
 OF_TESTS = (TEST_FILE, REPORT_FILE)
+ENDED = "ended"
+"""Key of ``summary.json``: the status in MLflow of a run that failed or was interrupted."""
 
 _LOCK_FILE = ".lock"
 _RUN_FILE = "run.txt"

@@ -8,11 +8,15 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+from themo.checkpoints.search_parts import is_of_trial, search_of, trial_key
 from themo.checkpoints.versions import (
+    ENDED,
     METRICS_FILE,
     TEST_FILE,
+    identity_of,
     keep_run_keys,
     read_run_keys,
     read_settings,
@@ -21,15 +25,13 @@ from themo.checkpoints.versions import (
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.evaluation.score_names import logged_scores
+from themo.process.output import typed, with_command
 from themo.process.progress import console
 from themo.tracking.names import comparison_params, version_name
 from themo.tracking.projection import Point, Projection, Run, RunStatus
 from themo.tracking.runs import Sent, Tracking, send
-from themo.tracking.unsent import destination_of, is_marked
+from themo.tracking.unsent import Destination, destination_of, is_marked, is_sending, mark
 from themo.tracking.uri import URI_VARIABLE, default_uri, tracking_uri, without_password
-
-ENDED = "ended"
-"""Key of ``summary.json``: the status in MLflow of a run that failed or was interrupted."""
 
 
 def project_version(
@@ -130,11 +132,13 @@ def _keys(version: Path) -> list[str]:
 
 @contextmanager
 def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) -> Iterator[Tracking]:
-    """Track the run that takes a version's scores; the end of the block sends ``test.json``.
+    """Track the run that takes a version's scores; ``test.json`` is sent once it is written in the block.
 
-    This is the version's own run, or for a search's best version that of the search. It gets only the scores;
-    if it is not in MLflow, it is created with a message. If the server did not take the scores, the version
-    or the search is marked as unsent.
+    This is the version's own run, for a search's best version that of the search, for a trial's version that
+    of the trial. It gets only the scores, unless the training was not sent to this server before. A
+    version's run that is not in MLflow is created with a message. Runs of a search are not: the search is
+    marked as unsent, and a message names the command that sends it. If the server did not take the scores,
+    the version or the search is marked as unsent.
 
     Args:
         settings: Settings of the version.
@@ -142,26 +146,43 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
         must_answer: See `themo.tracking.runs.Tracking`.
 
     Raises:
-        InputError: As in `themo.tracking.runs.Tracking`.
+        InputError: As in `themo.tracking.runs.Tracking`; or a mark or a search is damaged.
     """
     logs_dir, experiment = Path(settings.paths.logs_dir), settings.paths.experiment
     uri = tracking_uri(logs_dir)
-    *_, key = keys = _keys(version)
-    is_of_search = len(keys) > 1
-    folder = version.parent if is_of_search else version
-    is_whole = not is_of_search and is_marked(version)  # its training was not sent
-    is_tested = False
+    folder, key = _record_of(version)
+    is_of_search = folder != version
+    here = Destination.of(uri, experiment, folder.resolve().parent.parent)
+    known = destination_of(folder)
+    is_unsent_here = is_marked(folder) and (known is None or known.is_same(here))
+    is_sent_by_other = is_unsent_here and is_sending(folder)  # such as its training, from the same files
+    is_whole = is_unsent_here and not is_sent_by_other and not is_of_search
+    is_sent_with_search = is_unsent_here and is_of_search and not is_of_trial(version)
+    tested_before = identity_of(version / TEST_FILE)
 
     def project() -> Projection:
-        if not is_tested or (is_of_search and is_marked(folder)):
-            return Projection()  # the search brings its test with all that waits
-        return project_version(version, settings, key, adds_only=not is_whole)
+        is_tested = identity_of(version / TEST_FILE) not in (None, tested_before)
+        if is_sent_with_search or not (is_tested or is_whole):
+            return Projection()
+        (run,) = project_version(version, settings, key, adds_only=not is_whole).runs
+        return Projection((replace(run, creates=not (is_of_search or is_sent_by_other)),))
 
     with Tracking(
         uri, experiment, project, folder, must_answer=must_answer, adds_only=not is_whole
     ) as tracking:
         yield tracking
-        is_tested = True
+    place = f"MLflow at {without_password(uri)}, experiment {experiment!r}"
     for name in tracking.mirror.made:
-        place = f"MLflow at {without_password(uri)}, experiment {experiment!r}"
         console.print(f"{place}, has no run of {name}: it is logged as a new run", soft_wrap=True)
+    for name in tracking.mirror.missing if is_of_search else ():
+        mark(folder, here)
+        label = f"{place}, has no run of {name}: its scores are not logged; to send the search first: "
+        console.print(with_command(label, typed("send", folder), console), soft_wrap=True)
+
+
+def _record_of(version: Path) -> tuple[Path, str]:
+    """Return the folder of the record with the run that takes a version's scores, and the run's key."""
+    if is_of_trial(version) and (search := search_of(version)) is not None:
+        return search, trial_key(version)
+    *_, key = keys = _keys(version)
+    return (version.parent if len(keys) > 1 else version), key

@@ -33,6 +33,7 @@ class Mirror:
 
     Attributes:
         made: Names of the created runs.
+        missing: Names of the runs that the server lacks and that are not to be created.
         n_changed: Number of runs to which something was sent.
         n_rejected: Number of rejected parts.
         is_stopped: Set by the owner to send nothing more.
@@ -42,6 +43,7 @@ class Mirror:
         self.uri = uri
         self.experiment = experiment
         self.made: list[str] = []
+        self.missing: set[str] = set()
         self.n_changed = self.n_rejected = 0
         self.is_stopped = False
         self._reject = reject
@@ -137,6 +139,9 @@ class Mirror:
     def _send_run(self, run: Run) -> None:
         """Send a run part by part; each part may fail alone."""
         known, changed = self._known.get(run.key), False
+        if known is None and not run.creates:
+            self.missing.add(run.name)
+            return
         parts = [self._send_scores, self._send_files]
         if known is None or not run.adds_only:
             parts = [self._send_params, self._send_points, self._send_tags, *parts, self._send_status]

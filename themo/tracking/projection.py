@@ -64,6 +64,7 @@ class Run:
         started, ended: Milliseconds since the epoch; None: unknown, the time of sending.
         status: Final status; None: the server's status, FINISHED for a new or open run.
         adds_only: Send only scores and files to a run that exists.
+        creates: Create a run that the server lacks; else it is entered in `Mirror.missing`.
     """
 
     key: str
@@ -80,6 +81,7 @@ class Run:
     ended: int | None = None
     status: RunStatus | None = None
     adds_only: bool = False
+    creates: bool = True
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Tracking:
         folder: The folder of the record; None: the runs are of this program alone.
         must_answer: Refuse a server that is unreachable now; else it may become reachable later.
         adds_only: Another program may send the other runs of the folder, which is marked only if this one
-            could not send its part.
+            could not send its part. A mark that the folder has stays.
         patience: Whether to wait for space on a full disk for the mark of the folder.
 
     Attributes:
@@ -85,11 +85,13 @@ class Tracking:
         self._project = project
         self._mark: Mark | None = None
         if folder is not None and not adds_only:
-            self._mark = patience(lambda: Mark(folder, self._destination(folder)))
+            self._mark = patience(lambda: Mark(folder))
         try:
             if must_answer:
                 check_reachable(uri)
                 self.mirror.connect()
+            if folder is not None and (held := self._mark) is not None:  # a refused server is in no mark
+                patience(lambda: held.write(self._destination(folder)))
         except BaseException:
             self._release(is_sent=self._mark is None or self._mark.is_new)
             raise
@@ -163,7 +165,7 @@ class Tracking:
             mark(self.folder, self._destination(self.folder))
 
     def _destination(self, folder: Path) -> Destination:
-        return Destination.of(self.uri, self.mirror.experiment, folder.parent.parent)
+        return Destination.of(self.uri, self.mirror.experiment, folder.resolve().parent.parent)
 
     def register(self, key: str, folder: Path, name: str, student: str = "") -> Registered:
         """Log a model that MLflow saved into a folder, and register it; waits for the server.

@@ -1,7 +1,7 @@
 """Mark and lock in the folder of a search or version whose runs are not all in MLflow.
 
 The file names the server, without a password, and the experiment. It is created before anything is logged and
-removed once the server has all runs: it remains after a kill, or if the server was unreachable.
+removed once that server has all runs: it remains after a kill, or if the server was unreachable.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ class Destination:
         is_default = sqlite_file(uri) is not None and is_same_place(uri, default_uri(logs_dir))
         return cls(None if is_default else without_password(uri), experiment)
 
+    def is_same(self, other: Destination) -> bool:
+        """Whether another destination is this experiment of this server."""
+        return self.experiment == other.experiment and is_same_place(self.uri or "", other.uri or "")
+
 
 class Mark:
-    """The mark of a folder, held by this process until `release`.
+    """The mark of a folder, held by this process until `release`; it keeps its content until `write`.
 
     Args:
         folder: The folder of the search or version.
-        destination: Destination to write into the mark.
 
     Attributes:
         is_new: Whether the folder had no mark.
@@ -56,22 +59,25 @@ class Mark:
         OSError: The disk is full.
     """
 
-    def __init__(self, folder: Path, destination: Destination) -> None:
+    def __init__(self, folder: Path) -> None:
         self.path = folder / MARK_FILE
         self._descriptor = _locked(self.path)
         self.is_new = not os.fstat(self._descriptor).st_size
+
+    def write(self, destination: Destination) -> None:
+        """Write the destination of the folder's runs.
+
+        Raises:
+            OSError: The disk is full.
+        """
         content = json.dumps(asdict(destination), ensure_ascii=False).encode()
-        try:
-            # over the old content, then shortened: a full disk leaves the old content, and a kill in between
-            # leaves spaces behind the new one. No rename: the lock is the file's.
-            padded = content.ljust(os.fstat(self._descriptor).st_size)
-            if os.pwrite(self._descriptor, padded, 0) < len(padded):
-                os.ftruncate(self._descriptor, 0)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-            os.ftruncate(self._descriptor, len(content))
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+        # over the old content, then shortened: a full disk leaves the old content, and a kill in between
+        # leaves spaces behind the new one. No rename: the lock is the file's.
+        padded = content.ljust(os.fstat(self._descriptor).st_size)
+        if os.pwrite(self._descriptor, padded, 0) < len(padded):
+            os.ftruncate(self._descriptor, 0)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        os.ftruncate(self._descriptor, len(content))
 
     def release(self, *, is_sent: bool) -> None:
         """Release the lock; remove the mark if all runs are sent."""
@@ -81,9 +87,14 @@ class Mark:
 
 
 def mark(folder: Path, destination: Destination) -> None:
-    """Mark a folder, unless another process holds its mark and sends it."""
+    """Mark a folder, unless it is marked: the server of its mark lacks more than this one."""
     with suppress(InputError, OSError):
-        Mark(folder, destination).release(is_sent=False)
+        held = Mark(folder)
+        try:
+            if held.is_new:
+                held.write(destination)
+        finally:
+            held.release(is_sent=False)
 
 
 def marked(logs_dir: Path) -> list[Path]:
@@ -95,6 +106,11 @@ def marked(logs_dir: Path) -> list[Path]:
 def is_marked(folder: Path) -> bool:
     """Whether a folder has a mark."""
     return (folder / MARK_FILE).exists()
+
+
+def is_sending(folder: Path) -> bool:
+    """Whether a process holds the mark of a folder and sends its runs."""
+    return is_locked(folder / MARK_FILE)
 
 
 def destination_of(folder: Path) -> Destination | None:

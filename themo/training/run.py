@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from themo.checkpoints.versions import (
+    ENDED,
     add_to_summary,
     keep_run_keys,
     new_version,
@@ -26,7 +27,7 @@ from themo.data.dataset import TrainingData
 from themo.data.preparation import prepare_data
 from themo.data.test_files import fetch_captions
 from themo.errors import InputError
-from themo.evaluation.version_run import ENDED, project_version
+from themo.evaluation.version_run import project_version
 from themo.process.devices import resolve_device
 from themo.process.output import typed, with_command
 from themo.process.progress import console, silence, track

@@ -17,9 +17,10 @@ from mlflow import MlflowClient
 from themo.checkpoints.versions import keep_run_keys
 from themo.cli.main import main
 from themo.errors import InputError
+from themo.evaluation.version_run import tracking_of
 from themo.tracking.comparison import UI_ADDRESS, VIEW_TAG, view_address
 from themo.tracking.runs import Tracking
-from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of
+from themo.tracking.unsent import MARK_FILE, Destination, destination_of, mark
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
 from tune.cluster.resources import Resources
 from tune.driver.conclusion import _send_to_mlflow
@@ -57,7 +58,7 @@ def test_an_unsent_search_does_not_wait_for_its_winner(
     """The session has waited 30 s for the server, and has said how to send the search."""
     monkeypatch.setenv(URI_VARIABLE, "http://127.0.0.1:1")
     finish(search, 0.5)
-    Mark(search.folder, Destination("http://127.0.0.1:1", "x")).release(is_sent=False)
+    mark(search.folder, Destination("http://127.0.0.1:1", "x"))
     begun = time.monotonic()
     _send_to_mlflow(search, search.folder)
     assert time.monotonic() - begun < 5
@@ -148,6 +149,28 @@ def test_postgresql_holds_winner_and_comparison(
     assert address is not None
     assert f"/experiments/{experiment.experiment_id}/runs?viewStateShareKey={search.uid}" in address
     assert PASSWORD not in (search.folder / TRACKING_FILE).read_text(encoding="utf-8")
+
+
+def test_a_test_on_another_server_changes_no_run_there(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`test NAME`, then `send`, against `send` alone: the winner's version is not taken for the search."""
+    finish(search, 0.9, 0.4)
+    send_search(search.folder, 60.0)
+    best = search.folder / "best"
+    (best / "metrics.csv").write_text("pairs_seen,seconds,loss\n1800,1.5,0.25\n", encoding="utf-8")
+    sent = []
+    for name in ("tested", "sent"):
+        monkeypatch.setenv(URI_VARIABLE, f"sqlite:///{tmp_path / name}.db")
+        if name == "tested":
+            with tracking_of(search.settings, best):
+                (best / "test.json").write_text(json.dumps(SCORES), encoding="utf-8")
+        assert send_search(search.folder, 60.0).changed == 3
+        assert not (search.folder / MARK_FILE).exists()
+        run = parent(search)[1]
+        own = {key: v for key, v in run.data.tags.items() if not key.startswith("mlflow.")}
+        sent.append((run.info.run_name, run.data.params, run.data.metrics, own))
+    assert sent[0] == sent[1]
 
 
 def test_another_winner_takes_the_place_of_the_first(search: Search) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from themo.checkpoints.search_parts import SEARCH_FILE, search_of
 from themo.cli.options import Parser, path, positive
 from themo.errors import InputError
 from themo.process.output import print_result
@@ -68,7 +69,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
 
 
 def _is_search(folder: Path) -> bool:
-    return (folder / "search.yaml").is_file()
+    return (folder / SEARCH_FILE).is_file()
 
 
 def _refuse(folder: Path) -> None:
@@ -82,8 +83,8 @@ def _refuse(folder: Path) -> None:
             f"{folder}: queues of older versions are no longer read: give the search or version directory, "
             "which has all records"
         )
-    if _is_search(folder.parent) and folder.name == "best":
-        raise InputError(f"{folder}: is part of a search: give {folder.parent}")
+    if (search := search_of(folder)) is not None:
+        raise InputError(f"{folder}: is part of a search: give {search}")
     if not folder.is_dir():
         raise InputError(f"{folder}: must be a search or version directory, but does not exist")
     if not _is_search(folder) and not (folder / "config.yaml").is_file():

@@ -1,0 +1,54 @@
+"""Versions that are part of a search directory: its best version, and those of its trials.
+
+logs/tune/NAME/
+search.yaml                                       the search, with its id
+best/                                             the best version
+trials/session-1/trial-0007/checkpoint_000008/    a version of trial 7
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from themo.config.yaml_files import read_yaml
+from themo.errors import InputError
+
+SEARCH_FILE = "search.yaml"
+_BEST, _TRIALS, _TRIAL = "best", "trials", "trial-"
+_TRIALS_DEPTH = 2
+"""Folders between `_TRIALS` and a version."""
+
+
+def search_of(version: Path) -> Path | None:
+    """Return the directory of the search that a version is part of; None for a version of `train`."""
+    path = version.resolve()
+    if is_of_trial(path):
+        folder = path.parents[_TRIALS_DEPTH + 1]
+    elif path.name == _BEST:
+        folder = path.parent
+    else:
+        return None
+    return folder if (folder / SEARCH_FILE).is_file() else None
+
+
+def is_of_trial(version: Path) -> bool:
+    """Whether the path of a version is that of a trial's."""
+    above = version.resolve().parents
+    return len(above) > _TRIALS_DEPTH + 1 and above[_TRIALS_DEPTH].name == _TRIALS
+
+
+def trial_key(version: Path) -> str:
+    """Return the key of a trial's run in MLflow, as `tune.results.run_tags.run_key`, from a trial's version.
+
+    Raises:
+        InputError: The search is damaged, or the folder's name is not that of a trial.
+    """
+    path = version.resolve()
+    file, name = path.parents[_TRIALS_DEPTH + 1] / SEARCH_FILE, path.parent.name
+    number = name.removeprefix(_TRIAL).partition("-")[0]  # trial-0007-from-12800 was resumed
+    tree = read_yaml(file)
+    if "uid" not in tree:
+        raise InputError(f"{file}: must name the `uid` of the search")
+    if not number.isdecimal():
+        raise InputError(f"{path.parent}: the folder of a trial must be named trial-NUMBER, got {name!r}")
+    return f"{tree['uid']}/{int(number)}"
