@@ -35,7 +35,8 @@ class KnownRun:
         """Read the state from MLflow's run."""
         tags, data = run.data.tags, run.data
         files = json.loads(tags.get(FILES_TAG, "{}"))
-        step = int(tags.get(STEP_TAG, -1))
+        # the server takes the metrics of a report before the tag; a failure in between leaves them without it
+        step = max([int(tags.get(STEP_TAG, -1)), *(metric.step for metric in data.to_proto().metrics)])
         return cls(run.info.run_id, run.info.status, step, set(data.params), tags, data.metrics, files)
 
 
