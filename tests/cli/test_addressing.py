@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import SettingsFactory, write_version_of
 
-from themo.checkpoints.versions import training_lock
+from themo.checkpoints.versions import add_to_summary, training_lock
 from themo.cli.addressing import find_newest_run, find_run, find_version, sees_images
 from themo.cli.main import main
 from themo.config.settings import Settings
@@ -254,6 +254,22 @@ def test_status_of_a_version(logs: Path, capsys: Capture) -> None:
     ]
     assert main(["status", str(finished)]) == 0
     assert f"Test it:       python -m themo test --version-path {finished}\n" in capsys.readouterr().out
+
+
+def test_status_of_a_failed_version_advises_no_resume(logs: Path, capsys: Capture) -> None:
+    failed = logs / "tiny/version_1"
+    add_to_summary(failed, ended="FAILED")
+    with training_lock(failed):  # a resume, before its first report
+        assert main(["status", str(failed)]) == 0
+    assert capsys.readouterr().out.startswith(f"Version {failed} (running): ")
+    assert main(["status", str(failed)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"Version {failed} (failed): 2.00 epochs, 1,200 pairs",
+        "Best:          val/match@01 0.5000",
+        f"Test it:       python -m themo test --version-path {failed}",
+    ]
+    assert main(["status", str(failed), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "failed"
 
 
 def test_status_of_a_tested_version(logs: Path, capsys: Capture) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from themo.checkpoints.versions import TEST_FILE, is_training, read_run_summary
+from themo.checkpoints.versions import ENDED, TEST_FILE, is_training, read_run_summary
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import STUDENT
 from themo.process.output import listed, typed, with_command
 
-_RUNNING, _INTERRUPTED = "running", "interrupted"
+_RUNNING, _INTERRUPTED, _FAILED = "running", "interrupted", "failed"
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,11 @@ class VersionStatus:
 
     @property
     def state(self) -> str:
-        """State of the run; "interrupted" where no process trains an unfinished one."""
+        """State of the run; "failed" or "interrupted" where no process trains an unfinished one."""
         state = str(self.summary.get("state"))
-        return _INTERRUPTED if state == _RUNNING and not self.is_training else state
+        if state != _RUNNING or self.is_training:
+            return state
+        return _FAILED if self.summary.get(ENDED) == "FAILED" else _INTERRUPTED
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``status VERSION --json`` prints."""
