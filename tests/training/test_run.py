@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,25 @@ def test_an_error_in_a_callback_leaves_a_version_to_resume(
     with pytest.raises(KeyError, match="mine"):
         themo.train(config=tiny_config, data=tiny_data, mlflow=False, report=fail)
     version = tmp_path / "logs" / "tiny" / "version_0"
+    assert themo.train(resume=version, data=tiny_data, mlflow=False).state == "finished"
+
+
+@pytest.mark.parametrize("part", ["best", "trials/session-1/trial-0003/checkpoint_000002"])
+def test_a_part_of_a_search_is_not_resumed_alone(
+    tiny_config: Path, tiny_data: TrainingData, tmp_path: Path, part: str
+) -> None:
+    begun = themo.train(config=tiny_config, data=tiny_data, mlflow=False, report=lambda _: "stop")
+    search = tmp_path / "logs" / "tune" / "mine"
+    (search / part).parent.mkdir(parents=True)
+    (search / "search.yaml").write_text("name: mine\nuid: u\n", encoding="utf-8")
+    version = begun.version.rename(search / part)
+    rule = (
+        f"--resume {version}: is part of a search: resume the search by python -m themo tune --resume mine, "
+        f"or train a version with its settings by python -m themo train --config {version}/config.yaml"
+    )
+    with pytest.raises(themo.InputError, match=f"^{re.escape(rule)}$"):
+        themo.train(resume=version, data=tiny_data, mlflow=False)
+    (search / "search.yaml").unlink()  # a copy elsewhere is a version of its own
     assert themo.train(resume=version, data=tiny_data, mlflow=False).state == "finished"
 
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from themo.checkpoints.search_parts import search_of
 from themo.checkpoints.versions import read_progress, read_settings
 from themo.config.settings import Settings
 from themo.config.worlds import load_for_training
 from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
 from themo.process.devices import refuse_missing_device
+from themo.process.output import typed
 from themo.tracking.uri import check_reachable, tracking_uri
 
 
@@ -33,7 +35,14 @@ def settings_of_run(
         return load_for_training(config, preset, overrides)
     if overrides or config or preset:
         raise InputError("--resume uses the settings of the version; leave out all settings")
-    return read_settings(resume)
+    settings = read_settings(resume)
+    if (search := search_of(resume)) is not None:  # whose record would not have the reports
+        alone = typed("train", "--config", resume / "config.yaml")
+        raise InputError(
+            f"--resume {resume}: is part of a search: resume the search by "
+            f"{typed('tune', '--resume', search.name)}, or train a version with its settings by {alone}"
+        )
+    return settings
 
 
 def refuse_unfit_request(settings: Settings, resume: Path | None) -> None:
