@@ -119,6 +119,9 @@ def test_a_copied_teacher_and_corpus_are_the_same(
     }
     second = prepare_data(settings(**copies))
     assert (second.train.folder, second.train.vectors) == (first.train.folder, first.train.vectors)
+    assert (second.corpus, second.targets) == (first.corpus, first.targets)
+    state = prepare_data(settings(target="state"))
+    assert (state.corpus, state.targets == first.targets) == (first.corpus, False)
 
 
 def test_own_targets_belong_to_their_rows(
@@ -139,6 +142,16 @@ def test_own_targets_belong_to_their_rows(
         np.testing.assert_array_equal(part.targets.rows(part.rows), vectors[rows])
     assert data.dimension == 5
     assert len(data.train) + len(data.validation) == len(content) - 2
+
+
+def test_own_targets_are_known_by_their_content(settings: SettingsFactory, tmp_path: Path) -> None:
+    corpus = write_tsv(tmp_path / "own.tsv", sentence_pairs())
+    vectors = np.random.default_rng(0).normal(size=(len(sentence_pairs()), 5)).astype(np.float32)
+    keys = []
+    for name, values in (("a.npy", vectors), ("b.npy", vectors), ("a.npy", -vectors)):
+        np.save(tmp_path / name, values)
+        keys.append(prepare_data(settings(corpus=[str(corpus)], targets=str(tmp_path / name))).targets)
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_own_targets_do_not_wait_for_the_miniature(settings: SettingsFactory, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import csv
+import json
 import math
 import time
 from dataclasses import replace
@@ -322,6 +323,28 @@ def test_a_run_is_not_resumed_with_other_pairs(
     ):
         train(settings(), other, report=lambda _: None, resume=tmp_path)
     assert run(settings(), replace(tiny_data, corpus=None), resume=tmp_path), "nothing tells"
+
+
+def test_a_run_is_not_resumed_with_other_teacher_vectors(
+    settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    run(settings(), tiny_data, tmp_path, stop_after=1)
+    other = replace(tiny_data, targets="targets-of-others")
+    with pytest.raises(InputError, match=r"^\S+: was started with other teacher vectors: the teacher or"):
+        train(settings(), other, report=lambda _: None, resume=tmp_path)
+    assert run(settings(), tiny_data, resume=tmp_path)
+
+
+def test_a_checkpoint_that_names_no_vectors_is_resumed(
+    settings: SettingsFactory, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    """Of an older version."""
+    run(settings(), tiny_data, tmp_path, stop_after=1)
+    file = tmp_path / "checkpoint" / "progress.json"
+    progress = json.loads(file.read_text())
+    del progress["targets"]
+    file.write_text(json.dumps(progress))
+    assert run(settings(), tiny_data, resume=tmp_path)
 
 
 def test_a_checkpoint_of_other_settings(

@@ -41,6 +41,7 @@ class Progress:
         best: Validation metrics of the best report.
         reports: All reports so far.
         corpus: Key of the training pairs; None: unknown.
+        targets: Key of the teacher vectors; None: unknown.
     """
 
     step: int = 0
@@ -50,6 +51,7 @@ class Progress:
     best: Metrics = field(default_factory=dict)
     reports: list[Metrics] = field(default_factory=list)
     corpus: str | None = None
+    targets: str | None = None
 
 
 def take_checkpoint(student: nn.Module, optimizer: Moments, progress: Progress) -> Checkpoint:

@@ -106,6 +106,7 @@ class TrainingData:
             for nested widths; None: the targets are in image space, or there are no widths.
         plain_backbone: Folder of the backbone's configuration and tokenizer that need no transformers
             (`themo.models.plain_backbone`); None: the backbone's own are read.
+        targets: Key of the teacher vectors, equal for equal vectors of equal pairs; None: unknown.
     """
 
     train: EncodedPairs
@@ -117,6 +118,7 @@ class TrainingData:
     corpus: str | None = None
     to_image_space: Path | None = None
     plain_backbone: str | None = None
+    targets: str | None = None
 
     @property
     def backbone_files(self) -> str:

@@ -31,7 +31,7 @@ from themo.data.kept_out import texts_and_images_of_tests
 from themo.data.sources import Sources
 from themo.data.targets import EncodeElsewhere, own_vectors, teacher_vectors
 from themo.data.xtd10 import ENGLISH, Xtd10
-from themo.files.cache import Cache
+from themo.files.cache import Cache, digest_file
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length
 from themo.models.image_vectors import caption_vectors, image_vectors, map_to_image_space
@@ -76,11 +76,13 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
     if isinstance(inputs.targets, Path):
         own = own_vectors(inputs.targets, sum(corpus.read for corpus in drops))
         training, validation = (encode(part, own, part.rows) for part in (train, held))
+        targets = digest_file(own)
     else:
         teacher = _LazyTeacher(cache, settings, inputs.targets, elsewhere)
         training, validation = (
             encode(part, teacher.text_vectors(part), part.english_ids) for part in (train, held)
         )
+        targets = training.vectors.parent.name
         if inputs.images is not None:
             language = settings.benchmarks.language
             images = _captioned_images(cache, inputs.images, language, tokenizer, teacher)
@@ -96,6 +98,7 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         folder.name,
         to_image_space,
         backbone,
+        targets,
     )
     pa.default_memory_pool().release_unused()  # memory that Arrow holds for reuse
     return prepared

@@ -100,7 +100,7 @@ def train(
     Raises:
         FloatingPointError: The loss or a validation metric is not finite.
         InputError: The student cannot be built from the settings, a batch is larger than the corpus, or
-            `resume` is damaged, finished, or was begun with other pairs.
+            `resume` is damaged, finished, or was begun with other pairs or teacher vectors.
     """
     refuse_unfit(settings, data, resume)
     torch.set_num_threads(settings.training.threads or torch.get_num_threads())
@@ -157,7 +157,7 @@ def _build(settings: Settings, data: TrainingData, resume: Path | None) -> _Setu
         group=group,
     )
     validation = Validation(data, settings.student.max_length, device, nesting)
-    progress = Progress(corpus=data.corpus)
+    progress = Progress(corpus=data.corpus, targets=data.targets)
     best_weights: dict[str, Tensor] = {}
     if resume is not None:
         progress, best_weights = restore(resume, student, optimizer)

@@ -25,7 +25,8 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
 
     Raises:
         InputError: The backbone does not take the student's settings, a nested width is above the dimension,
-            a batch is larger than the corpus, or `resume` is finished or was begun with other pairs.
+            a batch is larger than the corpus, or `resume` is finished or was begun with other pairs or
+            teacher vectors.
     """
     student, training = settings.student, settings.training
     config = adapted_config(
@@ -49,6 +50,12 @@ def refuse_unfit(settings: Settings, data: TrainingData, resume: Path | None = N
         raise InputError(
             f"{resume}: was started with other sentence pairs: a corpus has changed, or the test captions "
             "that are removed from it; restore them, or start a new run"
+        )
+    begun_with = progress.get("targets")
+    if None not in (begun_with, data.targets) and begun_with != data.targets:
+        raise InputError(
+            f"{resume}: was started with other teacher vectors: the teacher or the file of data.targets has "
+            "changed; restore it, or start a new run"
         )
     step, stale, total_steps = (
         progress.get("step", 0),

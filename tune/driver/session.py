@@ -127,7 +127,8 @@ def _run(
         search = patience(lambda: with_rungs(search, data))
         print_idle_rungs(search, data.values())
         corpora = {str(values): each.corpus for values, each in data.items() if each.corpus}
-        patience(lambda: refuse_other_pairs(folder, corpora))
+        targets = {str(values): each.targets for values, each in data.items() if each.targets}
+        patience(lambda: refuse_other_pairs(folder, corpora, targets))
         state = replace(state, search=search)
         work = work_of_search(state, data, train, measure)
         reports = partial(MlflowRuns, log=ReportLog(folder, patience), tracking=tracking)

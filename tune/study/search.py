@@ -27,7 +27,8 @@ from tune.study.trial_record import Mode, Trial
 
 TRIALS_FOLDER = "trials"
 PAIRS_FILE = "pairs.json"
-"""Identity of the trials' sentence pairs, by searched data settings."""
+"""Identity of the trials' sentence pairs, by searched data settings; `_TARGETS` has that of their vectors."""
+_TARGETS = "targets"
 
 FIRST_RUNG = "first_rung"
 """Key of ``search.yaml``: sentence pairs at a first rung that is given as a share."""
@@ -189,20 +190,21 @@ def has_pairs(search: Search) -> bool:
     return (folder / PAIRS_FILE).exists() or is_older
 
 
-def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
-    """Refuse to resume a search with other sentence pairs; save the identity of a new search's pairs.
+def refuse_other_pairs(folder: Path, corpora: Mapping[str, str], targets: Mapping[str, str]) -> None:
+    """Refuse to resume a search with other sentence pairs or vectors; save the identities of a new search's.
 
     Args:
         folder: The search directory.
         corpora: `themo.data.dataset.TrainingData.corpus` by the searched data settings.
+        targets: `themo.data.dataset.TrainingData.targets` by the searched data settings.
 
     Raises:
-        InputError: The pairs differ, or their file is damaged.
+        InputError: The pairs or the teacher vectors differ, or their file is damaged.
         OSError: The disk is full.
     """
     path = folder / PAIRS_FILE
     if not path.exists():
-        write_text(path, json.dumps(dict(corpora), indent=1))
+        write_text(path, json.dumps({**corpora, _TARGETS: dict(targets)}, indent=1))
         return
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
@@ -211,11 +213,18 @@ def refuse_other_pairs(folder: Path, corpora: Mapping[str, str]) -> None:
             f"--resume: {path}: is damaged: {reason_of(error)}; restore it, or start a new search: "
             f"--repeat {folder.name}"
         ) from error
+    # searches of older versions have no vectors
+    known_targets = known.pop(_TARGETS, targets) if isinstance(known, dict) else targets
     if known != corpora:
         raise InputError(
             f"--resume: {path}: the search was started with other sentence pairs: a corpus has changed, "
             "or the test captions that are removed from it; restore them, or start a new search: "
             f"--repeat {folder.name}"
+        )
+    if known_targets != targets:
+        raise InputError(
+            f"--resume: {path}: the search was started with other teacher vectors: the teacher or the file "
+            f"of data.targets has changed; restore it, or start a new search: --repeat {folder.name}"
         )
 
 

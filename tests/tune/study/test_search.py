@@ -80,10 +80,19 @@ def test_a_search_resumes_only_with_its_own_pairs(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     for _ in range(2):
-        refuse_other_pairs(folder, {"()": "corpus-of-then"})
+        refuse_other_pairs(folder, {"()": "corpus-of-then"}, {"()": "targets-of-then"})
     rule = r"mine/pairs\.json: the search was started with other sentence pairs: .*: --repeat mine$"
     with pytest.raises(InputError, match=rule):
-        refuse_other_pairs(folder, {"()": "corpus-of-now"})
+        refuse_other_pairs(folder, {"()": "corpus-of-now"}, {"()": "targets-of-then"})
+    rule = r"mine/pairs\.json: the search was started with other teacher vectors: .*: --repeat mine$"
+    with pytest.raises(InputError, match=rule):
+        refuse_other_pairs(folder, {"()": "corpus-of-then"}, {"()": "targets-of-now"})
+
+
+def test_a_search_that_knows_no_vectors_resumes(tmp_path):
+    """Of an older version."""
+    (tmp_path / "pairs.json").write_text('{"()": "corpus"}', encoding="utf-8")
+    refuse_other_pairs(tmp_path, {"()": "corpus"}, {"()": "targets"})
 
 
 @pytest.mark.parametrize("damage", [b'{"a": ', b"\xff"])
@@ -92,7 +101,7 @@ def test_damaged_pairs_are_refused(tmp_path, damage):
     folder.mkdir()
     (folder / "pairs.json").write_bytes(damage)
     with pytest.raises(InputError, match=r"^--resume: .*mine/pairs\.json: is damaged: .*: --repeat mine$"):
-        refuse_other_pairs(folder, {"()": "corpus"})
+        refuse_other_pairs(folder, {"()": "corpus"}, {})
     assert (folder / "pairs.json").read_bytes() == damage
 
 
@@ -105,7 +114,7 @@ def test_the_pairs_are_fixed_once_written_or_tried(tmp_path):
     study.add({})
     assert has_pairs(search), "of an older version, which wrote none down"
     (folder / "study.json").unlink()
-    refuse_other_pairs(folder, {"()": "corpus"})
+    refuse_other_pairs(folder, {"()": "corpus"}, {})
     assert has_pairs(search)
 
 
