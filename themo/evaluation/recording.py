@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ def score_and_record(
     floor: bool = False,
     must_answer: bool = True,
     sizes: Sizes | None = None,
+    then: Callable[[Examination], object] | None = None,
 ) -> Examination:
     """Score a version, write ``test.json`` and remove the report of an earlier test.
 
@@ -36,8 +37,18 @@ def score_and_record(
     not those of the student on disk.
 
     The scores are logged to the version's run in MLflow, those of a search's best version to the search's
-    run; scores of baselines alone are a run of their own. `must_answer` is that of `Tracking`, `sizes` are
-    those of `write_test`, from an earlier test.
+    run; scores of baselines alone are a run of their own.
+
+    Args:
+        settings: Settings of the version.
+        version: The version directory; None: the baselines alone.
+        task: As in `themo.evaluation.encoders.examine`.
+        baseline: As in `examine`.
+        floor: As in `examine`.
+        must_answer: As in `themo.tracking.runs.Tracking`.
+        sizes: Those of `write_test`, from an earlier test.
+        then: Called with a version's scores once they are written. MLflow also gets what it adds to
+            ``test.json``.
     """
     with waiting("Loading libraries"), uncollected():
         from themo.checkpoints.versions import REPORT_FILE
@@ -55,6 +66,8 @@ def score_and_record(
             console.print(f"Not recorded: {replaced_during_test(version)}", soft_wrap=True)
         else:
             console.print(f"Written: {written}")
+        if then is not None:
+            then(tested)
     return tested
 
 

@@ -81,7 +81,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     version = next(filter(is_version, folders), None)
     if version is not None:
         _refuse_version(version, options)
-        print_result(from_here(_report_on_test(version)))
+        print_result(from_here(_report_on_test(version, options.logs_dir)))
         return
     folders = [folder.resolve() for folder in folders]
     is_new = options.follow and is_starting(folders[0])
@@ -130,20 +130,24 @@ def _refuse_version(version: Path, options: Namespace) -> None:
             raise InputError(f"{what}: must be a search, but {version} is a version directory")
 
 
-def _report_on_test(version: Path) -> Path:
-    """Test a version and write the report of the test, with baselines and sizes of its last test."""
+def _report_on_test(version: Path, logs_dir: str | None) -> Path:
+    """Test a version and write the report of the test, with the baselines of its last test.
+
+    The sizes of the last test are kept if its test data are the same.
+    """
     from themo.checkpoints.versions import TEST_FILE, settings_here
     from themo.evaluation.encoders import BASELINE, FLOOR, TRANSLATED
     from themo.evaluation.recording import is_current, replaced_during_test, score_and_record
     from themo.evaluation.report.page import write_report
     from themo.evaluation.report.tables import read_scores
 
-    settings = settings_here(version)
+    settings = settings_here(version, {"logs_dir": logs_dir} if logs_dir else None)
     rows: Mapping[str, Any] = {}
     with suppress(InputError):  # not tested yet, or damaged
         rows = read_scores(version / TEST_FILE)
     baseline = not rows.keys().isdisjoint((BASELINE, TRANSLATED))
-    sizes = rows.get("sizes")
+    is_same_data = rows.get("benchmarks") == settings.benchmarks.model_dump(mode="json")
+    sizes = rows.get("sizes") if is_same_data else None
     tested = score_and_record(settings, version, "all", baseline=baseline, floor=FLOOR in rows, sizes=sizes)
     report = write_report(tested, settings, version, sizes)
     if not is_current(version, tested):

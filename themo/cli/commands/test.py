@@ -98,10 +98,13 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         from themo.export.sizes import refuse_other_folders
 
         refuse_other_folders(options.sizes)
-    tested = score_and_record(settings, version, options.task, options.baseline)
-    sizes = {}
-    if options.sizes is not None and version is not None:
-        sizes = _measure_sizes(tested, settings, version, options.sizes)
+    sizes: dict[str, Size] = {}
+
+    def measure(tested: Examination) -> None:
+        if options.sizes is not None and version is not None:
+            sizes.update(_measure_sizes(tested, settings, version, options.sizes))
+
+    tested = score_and_record(settings, version, options.task, options.baseline, then=measure)
     by_name = {name: size.to_dict() for name, size in sizes.items()}
     report = None
     if options.report and version is not None:
