@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themo.data.batches import assemble, plan_epoch, token_counts
+from themo.data.batches import assemble, plan_epoch, plan_steps, token_counts
 from themo.data.dataset import EncodedPairs
 
 PAD, SUFFIX = 7, 2
@@ -77,6 +77,12 @@ def test_half_of_a_corpus_is_another_half_in_every_epoch() -> None:
     halves = [set(np.concatenate(plan_epoch(lengths, 16, 0, e, [(200, 0.5)])).tolist()) for e in range(8)]
     assert len({frozenset(half) for half in halves}) == 8
     assert len(set.union(*halves)) > 190
+
+
+def test_weights_hold_in_every_epoch() -> None:
+    lengths = np.full(20, 7, dtype=np.uint16)
+    epochs = plan_steps(lengths, 25, 0, 0, 3, parts=[(10, 2.0), (10, 0.5)])  # 25 pairs each
+    assert [np.bincount(batch, minlength=20)[:10].tolist() for batch in epochs] == [[2] * 10] * 3
 
 
 def test_epochs_and_seeds_differ_in_batches_and_their_order() -> None:

@@ -68,13 +68,19 @@ def test_split(
         raise
     assert sorted(texts(train) + texts(held)) == sorted(content)
     assert not {en for en, _ in texts(train)} & {en for en, _ in texts(held)}
-    assert len(held) >= n
+    n_most = int(np.bincount(held.english_ids).max())  # at least the pairs of the last sentence
+    assert n <= len(held) < n + n_most
     assert len(train) > 0
     shuffled = shuffler.sample(content, len(content))
     other_train, other_held, _ = build(tmp_path_factory.mktemp("b"), shuffled, validation_pairs=n)
     assert set(texts(other_held)) == set(texts(held))
     assert set(texts(other_train)) == set(texts(train))
     assert [shuffled[row] for row in other_held.rows] == texts(other_held)
+
+
+def test_exactly_the_asked_pairs_are_held_out(tmp_path: Path) -> None:
+    train, held, _ = build(tmp_path, [(f"e{i}", f"s{i}") for i in range(30)], validation_pairs=10)
+    assert (len(train), len(held)) == (20, 10)
 
 
 cells = st.sampled_from(["a", " a", "b\u3000", "", " ", "c d", "e"])
@@ -192,6 +198,13 @@ def test_english_of_a_validation_file_is_kept_out_of_training(tmp_path: Path) ->
         "2 of 5 pairs kept; dropped: 3 in the validation pairs",
         "2 of 3 pairs kept; dropped: 1 empty",
     ]
+
+
+def test_only_used_validation_pairs_leave_the_training(tmp_path: Path) -> None:
+    content, held_out = ([(f"e{i}", f"{es}{i}") for i in range(30)] for es in "st")
+    train, held, _ = build(tmp_path, content, validation=held_out, validation_pairs=10)
+    assert (len(train), len(held)) == (20, 10)
+    assert not {en for en, _ in texts(train)} & {en for en, _ in texts(held)}
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".parquet"])

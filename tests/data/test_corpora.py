@@ -354,6 +354,13 @@ def test_a_pair_of_megabytes_is_read_as_a_long_one(
     assert len(given) == len(content)
 
 
+def test_a_cut_inside_a_letter_harms_no_corpus(tmp_path: Path) -> None:
+    path = tsv(tmp_path, "en\tes\na" + "ñ" * 600_000 + "\tshort\nb\tc\n")
+    (long, short), last = read([path])
+    assert set(long[1:]) == {"ñ"}
+    assert (short, last) == ("short", ("b", "c"))
+
+
 def test_a_line_without_end_names_its_columns(tmp_path: Path) -> None:
     path = tsv(tmp_path, b"a\tb\n" * 3 + b"x" * (5 << 20))
     assert refusal(path) == "corpus pairs.tsv:4: must have 2 columns, got 1"

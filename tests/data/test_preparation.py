@@ -144,6 +144,29 @@ def test_own_targets_belong_to_their_rows(
     assert len(data.train) + len(data.validation) == len(content) - 2
 
 
+def test_own_targets_after_a_teachers_have_their_own_rows(settings: SettingsFactory, tmp_path: Path) -> None:
+    """Rows of own targets are those of the corpus; a teacher's are those of different English sentences."""
+    of_teacher = prepare_data(settings())
+    np.save(tmp_path / "own.npy", np.ones((len(sentence_pairs()), 5), dtype=np.float32))
+    own = prepare_data(settings(targets=str(tmp_path / "own.npy")))
+    assert own.corpus == of_teacher.corpus
+    rows = [*own.train.rows.tolist(), *own.validation.rows.tolist()]
+    assert sorted(rows) == list(range(len(sentence_pairs())))
+
+
+def test_equal_captions_of_other_images_have_their_own_rows(
+    settings: SettingsFactory, tmp_path: Path
+) -> None:
+    write_captioned_images(tmp_path, 6)
+    places = {"validation_captions": str(tmp_path / "xtd10"), "validation_images": str(tmp_path / "mscoco")}
+    names = (tmp_path / "xtd10" / "test_image_names.txt").read_text(encoding="utf-8").split()
+    for changed, rows in ((names, [0, 1, 2, 3, 4, 5]), ([*names[:5], names[0]], [0, 1, 2, 3, 4, 0])):
+        write_lines(tmp_path / "xtd10" / "test_image_names.txt", changed)
+        images = prepare_data(settings(**places)).images
+        assert images is not None
+        assert images.captions.rows.tolist() == rows
+
+
 def test_own_targets_are_known_by_their_content(settings: SettingsFactory, tmp_path: Path) -> None:
     corpus = write_tsv(tmp_path / "own.tsv", sentence_pairs())
     vectors = np.random.default_rng(0).normal(size=(len(sentence_pairs()), 5)).astype(np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny import write_tsv
 
+from themo.data import targets
 from themo.data.bitext import Bitext, Plan, open_bitexts
 from themo.data.cleaning import Rules
 from themo.data.corpora import Corpus
@@ -119,6 +120,10 @@ def zipped(path: Path) -> None:
             "must have a row for each of the corpus's 5 rows, got 4",
         ),
         (
+            lambda path: np.save(path, np.ones((6, 3), dtype=np.float32)),
+            "must have a row for each of the corpus's 5 rows, got 6",
+        ),
+        (
             lambda path: np.save(path, np.ones((5, 3))),
             "must be (N, D) of float16 or float32, got (5, 3) of float64",
         ),
@@ -151,3 +156,10 @@ def test_own_vectors_refused(tmp_path: Path, write: Callable[[Path], object], me
         own_vectors(path, 5)
     assert str(caught.value).startswith(f"targets {path}: {message}")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_bad_row_beyond_the_first_chunk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "_ROWS_A_CHUNK", 2)
+    with_nan(tmp_path / "own.npy")
+    with pytest.raises(InputError, match=r"rows 3 \(counted from 0\) is not"):
+        own_vectors(tmp_path / "own.npy", 5)

@@ -196,11 +196,13 @@ def test_concurrent_processes_fetch_the_test_data_once(
 def test_a_partly_unpacked_archive_is_unpacked_again(
     settings: SettingsFactory, tmp_path: Path, host: Host
 ) -> None:
-    """A kill leaves some folders in place and the archive beside them."""
+    """A kill leaves some images of both folders in place and the archive beside them."""
     with host:
         config = settings(**places(tmp_path, host))
         data = tmp_path / "data"
-        (data / "mscoco" / "train2014").mkdir(parents=True)
+        for folder in ("train2014", "val2014"):
+            (data / "mscoco" / folder).mkdir(parents=True)
+            shutil.copy(next((tmp_path / "served" / "mscoco" / folder).iterdir()), data / "mscoco" / folder)
         shutil.copy(tmp_path / "served" / "coco.tar.gz", data / "mscoco-coco.tar.gz")
         assert not next(part for part in parts(config) if part.name == "MSCOCO images").is_there
         fetch_parts(config)
@@ -208,6 +210,17 @@ def test_a_partly_unpacked_archive_is_unpacked_again(
         assert all(part.is_there for part in parts(config))
     assert len(list((data / "mscoco").rglob("*.jpg"))) == N_IMAGES
     assert (data / "mscoco-coco.tar.gz").exists(), "only what a call downloads is deleted"
+
+
+def test_a_half_unpacked_imagenet_is_not_there(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
+    with host:
+        config = settings(**places(tmp_path, host))
+    shutil.copytree(tmp_path / "served" / "in", tmp_path / "data" / "imagenet")
+    (part,) = (part for part in parts(config) if part.name == "ImageNet validation")
+    assert part.is_there
+    assert part.archive is not None
+    part.archive.touch()
+    assert not part.is_there
 
 
 def test_a_broken_archive_leaves_nothing(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:
