@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import SettingsFactory
 
 from themo.checkpoints.version_teacher import VersionTeacher
 from themo.config import settings as config
@@ -29,3 +30,8 @@ def test_vectors_of_another_dimension() -> None:
     teacher.refuse_other_dimension(12)
     with pytest.raises(InputError, match=r"version_0: the student's .* the teacher's 16 dim.*, got 12"):
         teacher.refuse_other_dimension(16)
+
+
+def test_own_targets_have_no_map_to_image_space(settings: SettingsFactory) -> None:
+    own = settings(targets="own.npy", target="state")
+    assert VersionTeacher(VERSION, own, 64).to_image_space(lambda: pytest.fail("loaded")) is None

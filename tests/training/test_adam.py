@@ -12,7 +12,7 @@ from torch import nn
 from themo.training.adam import Adam
 
 SHAPES = ((7, 5), (5,), (3, 2), (2,))
-"""Two matrices, which decay, and two vectors; the last gets no gradient at first."""
+"""Two matrices, which decay, and two vectors; the first gets no gradient at first."""
 
 
 def model(seed: int = 0) -> list[nn.Parameter]:
@@ -29,7 +29,7 @@ def groups(parameters: list[nn.Parameter]) -> list[dict[str, object]]:
 
 def gradients(parameters: list[nn.Parameter], step: int) -> None:
     random = torch.Generator().manual_seed(100 + step)
-    for parameter in parameters[: 3 if step == 0 else 4]:
+    for parameter in parameters[1 if step == 0 else 0 :]:
         parameter.grad = torch.randn(parameter.shape, generator=random)
 
 
@@ -47,8 +47,8 @@ def test_steps_equal_those_of_torch(decoupled: bool) -> None:
             optimizer.zero_grad()
             assert all(parameter.grad is None for parameter in parameters)
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    saved = other.state_dict()["state"]
-    assert own.state.keys() == saved.keys()
+        saved = other.state_dict()["state"]
+        assert own.state.keys() == saved.keys()
     for number, moments in own.state.items():
         assert moments.keys() == saved[number].keys()
         assert all(torch.equal(moments[name], saved[number][name]) for name in moments)
@@ -57,8 +57,8 @@ def test_steps_equal_those_of_torch(decoupled: bool) -> None:
 def test_a_loaded_state_continues() -> None:
     whole, first = model(), model()
     optimizers = [Adam(groups(parameters), decoupled=True) for parameters in (whole, first)]
-    for step in range(4):
-        if step == 2:
+    for step in range(1, 5):
+        if step == 3:
             again = Adam(groups(first), decoupled=True)
             again.load(optimizers[1].state)
             optimizers[1].state.clear()  # it was copied
@@ -68,6 +68,15 @@ def test_a_loaded_state_continues() -> None:
             optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.1
             optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(whole, first, strict=True))
+
+
+def test_a_first_parameter_without_gradient_keeps_its_place() -> None:
+    parameters = model()
+    optimizer = Adam(groups(parameters), decoupled=True)
+    gradients(parameters, 0)
+    optimizer.step()
+    assert optimizer.state.keys() == {1, 2, 3}
+    Adam(groups(parameters), decoupled=True).load(optimizer.state)
 
 
 def test_states_of_other_parameters_are_refused() -> None:

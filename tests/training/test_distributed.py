@@ -51,6 +51,19 @@ def _connected(
         dist.destroy_process_group()
 
 
+def test_each_step_and_rank_draws_its_own() -> None:
+    seeds = set()
+    for rank in (0, 1):
+        for step in (0, 1):
+            Group(rank, 2).seed(7, step)
+            seeds.add(torch.initial_seed())
+    assert len(seeds) == 4
+
+
+def test_a_rank_without_a_pair_owns_zeros() -> None:
+    assert torch.equal(Group(2, 3).own(torch.ones(2, 4), 2), torch.zeros(1, 4))
+
+
 def check_gradients(settings: Settings, data: TrainingData) -> None:
     """For random batches: after a plain update the weights are those after an update by one process."""
     group = Group.current()

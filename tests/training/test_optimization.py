@@ -136,6 +136,19 @@ def test_a_batch_that_does_not_fit_is_cut(
     ]
 
 
+def test_both_passes_have_the_same_dropout(settings: SettingsFactory, tiny_data: TrainingData) -> None:
+    """Those of a contrastive loss: for the vectors, and for the gradients of the microbatches."""
+    torch.manual_seed(0)
+    student = build_student(settings(dropout=0.5), tiny_data).train()
+    seen: list[Tensor] = []
+    student.register_forward_hook(lambda _module, _inputs, vectors: seen.append(vectors.detach()))
+    optimizer = torch.optim.SGD(student.parameters(), lr=1.0)
+    updater(student, optimizer, "infonce", TrainingSettings(accumulate=2))(batch_of(tiny_data, 8), 1.0)
+    assert len(seen) == 4
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+
+
 @pytest.mark.parametrize("status", ["CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"])
 def test_a_batch_is_cut_where_a_library_has_no_memory_too(
     student: Student, tiny_data: TrainingData, status: str

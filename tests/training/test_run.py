@@ -18,6 +18,7 @@ from themo.config.settings import known_leaves
 from themo.data.dataset import TrainingData
 from themo.tracking.connection import open_experiment
 from themo.tracking.mirror import Mirror
+from themo.tracking.unsent import Destination, is_marked, mark
 from themo.training.request import settings_of_run
 from themo.training.run import training_run
 
@@ -118,6 +119,14 @@ def test_without_mlflow_no_database_is_made(
 ) -> None:
     themo.train(config=tiny_config, data=tiny_data, mlflow=False, epochs=0.5)
     assert not (tmp_path / "logs" / "mlflow.db").exists()
+
+
+def test_a_run_without_a_report_leaves_no_mark(tiny_config: Path, tiny_data: TrainingData) -> None:
+    chosen = settings_of_run(tiny_config, None, {}, None)
+    with training_run(chosen, data=tiny_data, mlflow=False) as run:
+        mark(run.version, Destination(None, "tiny"))
+        assert is_marked(run.version)
+    assert not run.version.exists()
 
 
 def test_a_quiet_run_prints_nothing(

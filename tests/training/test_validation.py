@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -7,13 +8,14 @@ import torch
 from tiny import SettingsFactory, write_captioned_images
 from torch.nn import functional
 
-from themo.data.dataset import TrainingData
+from themo.data.dataset import CaptionedImages, EncodedPairs, TrainingData
 from themo.data.preparation import prepare_data
 from themo.errors import InputError
 from themo.evaluation.encoders import examine
 from themo.models.student import Student
 from themo.training.loop import Report, build_student, train
 from themo.training.losses import build_loss
+from themo.training.nesting import Nesting
 from themo.training.validation import Validation
 
 CPU = torch.device("cpu")
@@ -53,27 +55,41 @@ def test_equals_the_plain_way(student: Student, tiny_data: TrainingData) -> None
     assert measured["val/match@01"] == pytest.approx((ids[nearest] == ids).float().mean().item())
 
 
-def test_a_perfect_student_matches_all(tiny_data: TrainingData, student: Student) -> None:
-    class Oracle(torch.nn.Module):
-        """Knows the answers by token ids."""
+class Oracle(torch.nn.Module):
+    """Knows the answers by token ids."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            pairs = tiny_data.validation
-            self.answers = {
-                tuple(pairs.ids[a:b].tolist()): torch.from_numpy(pairs.targets.rows(np.array([row]))[0])
-                for a, b, row in zip(pairs.offsets[:-1], pairs.offsets[1:], pairs.rows, strict=True)
-            }
+    def __init__(self, pairs: EncodedPairs) -> None:
+        super().__init__()
+        self.answers = {
+            tuple(pairs.ids[a:b].tolist()): torch.from_numpy(pairs.targets.rows(np.array([row]))[0])
+            for a, b, row in zip(pairs.offsets[:-1], pairs.offsets[1:], pairs.rows, strict=True)
+        }
 
-        def forward(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
-            rows = ids_BL if mask_BL is None else [i[m] for i, m in zip(ids_BL, mask_BL, strict=True)]
-            return torch.stack([self.answers[tuple(row.tolist())] for row in rows])
+    def forward(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
+        rows = ids_BL if mask_BL is None else [i[m] for i, m in zip(ids_BL, mask_BL, strict=True)]
+        return torch.stack([self.answers[tuple(row.tolist())] for row in rows])
 
+
+def test_a_perfect_student_matches_all(tiny_data: TrainingData) -> None:
     validate = Validation(tiny_data, max_length=16, device=CPU)
-    measured = validate(Oracle(), build_loss("mse", 0.1), torch.float32)  # type: ignore[arg-type]
+    oracle = Oracle(tiny_data.validation)
+    measured = validate(oracle, build_loss("mse", 0.1), torch.float32)  # type: ignore[arg-type]
     assert measured["val/match@01"] == 1.0
     assert measured["val/loss"] == 0.0
     assert measured["val/cosine"] == pytest.approx(1.0)
+
+
+def test_retrieval_of_a_width_lies_along_the_axes(tiny_data: TrainingData, tmp_path: Path) -> None:
+    """Captions equal to their images are found at each width, if both lie along the same axes."""
+    draw = np.random.default_rng(0)
+    np.save(tmp_path / "vectors.npy", draw.normal(size=tiny_data.validation.targets.shape).astype("f4"))
+    pairs = EncodedPairs(tiny_data.validation.folder, tmp_path / "vectors.npy")
+    data = replace(tiny_data, validation=pairs, images=CaptionedImages(pairs, None))
+    axes = torch.linalg.qr(torch.from_numpy(draw.normal(size=(12, 12)).astype("f4")))[0]
+    validate = Validation(data, 16, CPU, Nesting((4, 8), (1.0, 1.0), 1.0, axes, None))
+    measured = validate(Oracle(pairs), build_loss("mse", 0.1), torch.float32)  # type: ignore[arg-type]
+    for width in ("", "width4/", "width8/"):
+        assert measured[f"val/{width}retrieval@01"] == 1.0
 
 
 def test_a_failed_validation_restores_the_mode(student: Student, tiny_data: TrainingData) -> None:
