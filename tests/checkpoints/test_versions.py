@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 from tiny import SettingsFactory
 from torch import Tensor
@@ -17,10 +18,12 @@ from torch import Tensor
 from themo.checkpoints.versions import (
     Checkpoint,
     find_part,
+    identity_of,
     load_part,
     new_version,
     read_settings,
     read_summary,
+    training_lock,
 )
 from themo.config.settings import Settings, load
 from themo.data.dataset import TrainingData
@@ -100,6 +103,31 @@ def test_versions_made_at_once_are_different(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(set(made)) == 80
+
+
+def test_the_lock_file_goes_before_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the lock is free, the file may be another process's."""
+    lock, release, were_there = tmp_path / ".lock", FileLock.release, []
+
+    def note(held: FileLock, force: bool = False) -> None:
+        were_there.append(lock.exists())
+        release(held, force)
+
+    monkeypatch.setattr(FileLock, "release", note)
+    with training_lock(tmp_path):
+        assert lock.exists()
+    assert were_there[0] is False
+
+
+def test_a_changed_folder_is_another(tmp_path: Path) -> None:
+    """A file system may give a new folder the number of a removed one."""
+    folder = tmp_path / "student"
+    assert identity_of(folder) is None
+    folder.mkdir()
+    before = identity_of(folder)
+    assert identity_of(folder) == before
+    os.utime(folder, ns=(0, 0))
+    assert identity_of(folder) != before
 
 
 class Killed(BaseException):

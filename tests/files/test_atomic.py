@@ -31,6 +31,24 @@ def test_a_write_that_fails_harms_nothing(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_processes_write_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, pid, synced = tmp_path / "a.txt", os.getpid(), []
+
+    def fsync(_: int) -> None:
+        synced.append(os.getpid())
+        if len(synced) == 1:  # the other process writes before the first renames its file
+            with monkeypatch.context() as other:
+                other.setattr(os, "getpid", lambda: pid + 1)
+                write_text(path, "theirs")
+            assert path.read_text(encoding="utf-8") == "theirs"
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(path, "ours")
+    assert synced == [pid, pid + 1]
+    assert path.read_text(encoding="utf-8") == "ours"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
     folder = tmp_path / "part"
     for text in ("one", "two"):

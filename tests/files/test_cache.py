@@ -129,6 +129,18 @@ def test_contents_are_read_once_as_long_as_no_file_changes(
         assert len(read) == n_read
 
 
+def test_a_file_replaced_with_its_times_is_noticed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    file = cache.entry("values", KEY, Builder()) / "values.npy"
+    assert cache.has("values", KEY)
+    other, times = tmp_path / "other.npy", file.stat()
+    np.save(other, np.ones(1000, int))
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert other.stat().st_size == times.st_size
+    other.replace(file)
+    assert not cache.has("values", KEY)
+
+
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").write_text("x", encoding="utf-8")

@@ -40,6 +40,14 @@ def test_chunks_are_the_whole_array(tmp_path: Path, n_rows: int) -> None:
     np.testing.assert_array_equal(np.concatenate(list(VectorFile(tmp_path / "v.npy").chunks(n_rows))), values)
 
 
+def test_short_reads_give_the_whole_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.arange(60, dtype=np.float32).reshape(10, 6)
+    np.save(tmp_path / "v.npy", values)
+    read = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, views, offset: read(file, [views[0][:7]], offset))
+    np.testing.assert_array_equal(next(VectorFile(tmp_path / "v.npy").chunks(10)), values)
+
+
 def test_the_file_is_closed_with_its_last_reference(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.ones((5, 3), np.float32))
     file = VectorFile(tmp_path / "v.npy")
