@@ -61,6 +61,8 @@ def test_the_toy_parts_of_a_run_are_warned_of(leaves: dict[str, object], warned_
         (OWN, True),
         (OWN | {"corpus": ["own.tsv", "miniature:corpus/train.tsv"]}, False),
         (OWN | {"images": "own", "captions": "own"}, False),
+        (OWN | {"xm3600_images": "own", "xm3600_captions": "own"}, False),
+        (OWN | {"xflickrco_images": "own", "xflickrco_captions": "own"}, False),
         (OWN | {"images": None, "captions": None}, True),
         (OWN | {"images": None, "captions": None, "imagenet": None, "prompts": None}, False),
         ({}, False),

@@ -141,6 +141,10 @@ def test_lead_above_zero_is_where_the_interval_leaves_0(case: tuple[int, int, in
         assert paired_difference(*differing(first - 1, n_differing - first + 1, n)).low <= 0
 
 
+def test_equal_models_need_a_lead_of_four() -> None:
+    assert lead_above_zero(bools(5, 10), bools(5, 10)) == 0.4
+
+
 def test_difference_refuses_other_lengths() -> None:
     for compare in (paired_difference, lead_above_zero):
         with pytest.raises(ValueError, match=r"same length, at least 1, got \(3,\) and \(4,\)"):

@@ -148,6 +148,13 @@ def test_rows_are_compared_on_the_same_queries() -> None:
     assert -1 <= difference.low < 0 < 0.5 < difference.high <= 1, "two queries decide nothing"
 
 
+def test_baselines_alone_have_no_differences() -> None:
+    ranks = torch.tensor([0, 1])
+    scores = Scores({"retrieval": {"teacher": ranks, "mclip": ranks}})
+    assert scores.baselines == ()
+    assert not {"differences", "leads_above_0"} & scores.to_dict().keys()
+
+
 def printed(scores: Scores, width: int = 80) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, force_terminal=False).print(scores.to_tables())
