@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from simulation import play, space_of
 from tune.schedulers.decisions import decisions
 from tune.schedulers.freeze_thaw import FreezeThaw
 from tune.schedulers.rules import scheduler_of
+from tune.space.dimensions import Choice
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.study import Study
@@ -72,6 +74,15 @@ def test_a_decision_says_forecast_and_reason(tmp_path: Path) -> None:
     rules = {re.sub(r"trial \d+", "trial N", explanation.rule) for explanation in found}
     assert "a new trial has a larger expected gain per pair" in rules
     assert "trial N has the largest expected gain per pair" in rules
+
+
+def test_a_space_below_the_startup_trials_has_a_winner() -> None:
+    """The space has four settings, fewer than the eight startup trials."""
+    losses = Choice(["mse", "cosine", "infonce", "mse+cosine"])
+    space = replace(a_space(40), dimensions={"loss": losses}).searched_by(startup_trials=8)
+    study = play(space, Study(None, "max"), lambda trial, step: (trial.number + step / 9) / 5)
+    assert len(study) == 4
+    assert study.counts()["COMPLETE"] >= 1
 
 
 def test_an_enlarged_search_resumes_a_promising_trial() -> None:

@@ -148,3 +148,10 @@ def test_a_report_beyond_its_rung_has_a_rank_there():
     found = RULE.explain_waiting(study, 1)
     assert (found.where, found.value, found.rank) == ("rung of 100 pairs", 0.4, 2)
     assert found.compared == {0: 0.5, 2: 0.3}
+
+
+def test_the_last_trial_passes_a_rung_without_a_pause():
+    study = Study(None, "max")
+    study.report(study.add({}).number, {"pairs_seen": 100, "o": 0.5}, "o")
+    assert rule_of(num_samples=1).explain(study, 0, 0).state == "RUNNING"
+    assert rule_of(num_samples=2).explain(study, 0, 0).state == "PAUSED"

@@ -121,13 +121,19 @@ def test_a_resumed_search_has_a_new_session(space, tmp_path):
     assert [stint.session for stint in study[0].stints] == [1, 2, 2]
 
 
-def test_takeovers_run_first_while_the_checkpoints_exist(space):
+def after_a_round(n_trials: int) -> Study:
+    """Trials that wait at the end of the first round, the best first."""
     study = Study(None, "max")
-    for number in range(N_TRIALS):
+    for number in range(n_trials):
         study.add({"learn_rate": 1e-3, "temperature": 0.1, "batch_size": 32})
         study.report(number, {"pairs_seen": 200, "o": float(-number)}, "o")
         study[number].checkpoint = f"{number}"
         study.finish(number, "PAUSED")
+    return study
+
+
+def test_takeovers_run_first_while_the_checkpoints_exist(space):
+    study = after_a_round(N_TRIALS)
     assert rule(space).next_paused(study) == 6
     assert rule(space).donor(study, 6) in (0, 1)
     assert rule(space).donor(study, 5) is None
@@ -170,13 +176,32 @@ def test_a_real_checkpoint_resumes_with_changed_settings(tiny_settings, tiny_dat
 
 
 def test_no_round_ends_before_all_trials_have_begun(space):
-    study = Study(None, "max")
-    for number in range(N_TRIALS - 1):
-        study.add({"learn_rate": 1e-3})
-        study.report(number, {"pairs_seen": 200, "o": 0.0}, "o")
-        study[number].checkpoint = f"{number}"
-        study.finish(number, "PAUSED")
-    assert rule(space).next_paused(study) is None
+    assert rule(space).next_paused(after_a_round(N_TRIALS - 1)) is None
+
+
+def test_another_seed_draws_other_donors(space):
+    study = after_a_round(N_TRIALS)
+    drawn = {replace(rule(space), seed=seed).donor(study, 6) for seed in range(20)}
+    assert drawn == {0, 1}
+
+
+def test_trials_of_one_round_change_apart(space):
+    """A draw that all trials share would multiply a setting by the same factor in each."""
+    large = space.searched_by(num_samples=40)
+    study = play(large, Study(None, "max"), by_number, n_reports=3)
+    changes = {
+        trial.params["learn_rate"] / study[trial.lineage[0].donor].params["learn_rate"]
+        for trial in study
+        if trial.lineage
+    }
+    assert {round(change, 6) for change in changes} >= {0.8, 1.2}
+
+
+def test_trusted_settings_join_the_population(space):
+    trusted = {"learn_rate": 1e-3, "temperature": 0.1, "batch_size": 64}
+    study = play(replace(space, first=(trusted,)), Study(None, "max"), by_number, N_REPORTS)
+    assert study[0].lineage[0].params == trusted
+    assert study[0].params != trusted
 
 
 def test_equal_trials_keep_their_own_way(space):

@@ -60,3 +60,12 @@ def test_results_at_all_rungs_are_those_at_each(reports: list[list[tuple[int, fl
     for number, best in everywhere.get(100, {}).items():
         first = min(pairs for pairs in study[number].values if pairs >= 100)
         assert best == pick(value for pairs, value in study[number].values.items() if pairs <= first)
+
+
+def test_a_rung_of_seconds_has_the_best_report_so_far() -> None:
+    study = Study(None, "max")
+    study.add({})
+    for step, value in enumerate((0.8, 0.2, 0.4), start=1):
+        metrics = {"pairs_seen": 100.0 * step, "training_seconds": float(step), "o": value}
+        study.report(0, metrics, "o")
+    assert Rungs(2.0, 3.0, "seconds").values(study[0], "max") == {2.0: 0.8}

@@ -51,3 +51,11 @@ def test_forecasts_need_the_share_of_a_whole_trial(searcher, scheduler, refused)
     assert all("needs grace_share" in problem for problem in problems.values())
     with pytest.raises(ValueError, match="does not determine the pairs of a full trial"):
         _ = search.whole_pairs
+
+
+@pytest.mark.parametrize(("whole", "refused"), [(59.0, True), (60.0, True), (61.0, False)])
+def test_a_trial_in_seconds_is_longer_than_its_first_rung(whole, refused):
+    search = SearchSettings(resource="seconds", trial_seconds=whole, grace_seconds=60.0)
+    problems = dict(contradictions(search, {"learn_rate": FloatRange(0.1, 1)}))
+    rule = {"trial_seconds": f"must be above grace_seconds 60, got {whole:g}"}
+    assert problems == (rule if refused else {})

@@ -16,6 +16,7 @@ from themo.config.settings import Settings
 from themo.errors import InputError
 from tune.searchers.by_name import propose
 from tune.space.dimensions import Choice, FloatRange, IntRange, contains
+from tune.space.read_dimensions import data_leaves
 from tune.space.search_settings import SchedulerName, SearcherName
 from tune.space.search_space import from_tree, load
 from tune.study.study import Study
@@ -105,6 +106,29 @@ def test_bad_dimensions_are_refused(settings, name, rule, message):
     with pytest.raises(InputError, match=message) as error:
         from_tree({"space": {name: rule}}, settings, source="x.yaml")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "objective",
+        "report_pairs",
+        "validation",
+        "validation_pairs",
+        "validation_captions",
+        "validation_images",
+    ],
+)
+def test_settings_of_the_comparison_are_not_searched(settings, name):
+    with pytest.raises(
+        InputError, match=rf"space\.{name}: this setting must be equal for all trials; set it"
+    ):
+        space_of(settings, **{name: {"choice": [1, 2]}})
+
+
+def test_data_is_prepared_for_each_backbone():
+    assert {"corpus", "architecture", "target", "backbone"} <= data_leaves()
+    assert "learn_rate" not in data_leaves()
 
 
 MANY_PROBLEMS = """\
@@ -360,6 +384,17 @@ def test_trusted_settings_default_to_the_preset_in_the_space(settings):
     }
     space = from_tree(tree, settings, source="x.yaml")
     assert space.first == ({"batch_size": 64, "learn_rate": 0.005},)
+
+
+def test_the_first_rung_of_a_tiny_share_is_one_pair(settings):
+    space = space_of(settings, learn_rate={"uniform": [0.1, 1]}).searched_by(grace_share=0.001)
+    assert space.for_trials(100).search.grace_pairs == 1
+
+
+def test_another_resource_drops_the_rung_of_the_first(settings):
+    space = space_of(settings, learn_rate={"uniform": [0.1, 1]}).searched_by(grace_share=0.1).for_trials(1000)
+    assert space.search.grace_pairs == 100
+    assert space.searched_by(resource="seconds", trial_seconds=60.0).search.grace_pairs is None
 
 
 def test_combinations_of_searched_data_settings(settings):
