@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import PAIRS, PRESET_RATE, SETTINGS, confirmed, end, planned, searched, space_of
 
+from tune.cluster.resources import Resources
 from tune.confirmation.paired_test import LEVEL
 from tune.confirmation.plan import Unconfirmed, begin, pairs_of_search, plan
-from tune.confirmation.verdict import Verdict, next_run, verdict
+from tune.confirmation.verdict import Verdict, is_finished, next_run, verdict
 from tune.study.confirmation import SEED, Confirmation
+from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
 
@@ -69,6 +71,15 @@ def test_without_trusted_settings_the_preset_is_the_reference(
     study[7].params["learn_rate"] = PRESET_RATE * factor
     found = planned(study, space_of(first=()))
     assert (found.rivals[0], found.trusted) == (rival, trusted)
+
+
+def test_only_the_first_trusted_settings_are_the_start() -> None:
+    study = searched([0.5, 0.6, 0.9] + [0.1] * 60)
+    found = planned(study, space_of(first=({}, {"learn_rate": 0.5})))
+    assert (found.trusted, found.rivals) == (0, (0, 1))
+    assert (
+        planned(searched([0.9, 0.6] + [0.1] * 30), space_of(first=({}, {"learn_rate": 0.5}))).trusted is None
+    )
 
 
 def test_a_seed_of_the_search_confirms_nothing() -> None:
@@ -170,6 +181,19 @@ def test_a_cut_confirmation_ends_as_an_undisturbed_one(
     assert [run.values for run in Study.read(path).runs] == [run.values for run in whole.runs]
 
 
+def test_a_round_under_way_is_no_verdict() -> None:
+    study, space = searched([0.5, 0.9] + [0.1] * 30), space_of(num_samples=32)
+    planned(study, space)
+    for number in (1, 0):
+        assert next_run(study) == (number, 1)
+        study.runs.add(study[number].params | {SEED: 1}, confirms=number)
+    assert next_run(study) is None
+    found = verdict(study)
+    assert found is not None
+    assert (found.is_over, found.outcome) == (False, "open")
+    assert not is_finished(study, Search("mine", "uid", space, SETTINGS, Resources()))
+
+
 def test_a_failed_run_of_the_winner_claims_nothing() -> None:
     study = searched([0.5, 0.9] + [0.1] * 60)
     planned(study, space_of())
@@ -230,6 +254,14 @@ def test_a_rival_proven_better_is_handed_over() -> None:
     assert result.lines()[-1] == "The search returns trial 0 instead of trial 1"
 
 
+def test_of_two_better_rivals_the_best_is_handed_over() -> None:
+    study = searched([0.5, 0.9, 0.6] + [0.1] * 90)
+    heights = {1: 0.1, 0: 0.5, 2: 0.9}
+    result = confirmed(study, space_of(), lambda trial, seed: heights[trial.number] + 0.01 * (seed % 3))
+    assert [c.lead.is_below_chance for c in result.comparisons] == [True, True]
+    assert result.handed_over == 2
+
+
 def test_a_higher_mean_alone_replaces_no_winner() -> None:
     study = searched([0.5, 0.9] + [0.1] * 60)
     result = confirmed(study, space_of(), lambda trial, seed: (seed % 2) * (0.5 - trial.number))
@@ -238,23 +270,25 @@ def test_a_higher_mean_alone_replaces_no_winner() -> None:
     assert study.winner() is study[1]
 
 
+def grown(study: Study, *scores: float) -> Study:
+    """The search with more complete trials."""
+    for score in scores:
+        end(study, study.add({"learn_rate": 0.1 + len(study)}).number, score)
+    return study
+
+
 def test_a_grown_search_is_not_confirmed_again() -> None:
     study = searched([0.5, 0.9] + [0.1] * 30)
     confirmed(study, space_of(), noisy)
     before = study.confirmation
-    for number in range(32, 132):
-        study.add({"learn_rate": 0.1 + number})
-        end(study, number, 0.2)
-    assert plan(study, space_of(), SETTINGS) is before
+    assert plan(grown(study, *[0.2] * 100), space_of(), SETTINGS) is before
 
 
 def test_a_new_winner_is_confirmed_beside_known_runs() -> None:
     study = searched([0.5, 0.9] + [0.1] * 30)
     confirmed(study, space_of(), noisy)
     n_runs = len(study.runs)
-    for number in range(32, 132):
-        study.add({"learn_rate": 0.1 + number})
-        end(study, number, 0.95 if number == 50 else 0.2)
+    grown(study, *[0.2] * 18, 0.95, *[0.2] * 81)
     assert verdict(study) is None
     assert study.winner() is study[50]
     found = plan(study, space_of(), SETTINGS)
@@ -264,5 +298,36 @@ def test_a_new_winner_is_confirmed_beside_known_runs() -> None:
     assert {run.confirms for run in study.runs} == {0, 1}
     assert [run.number for run in study.runs] == list(range(n_runs))
     assert confirmed(study, space_of(), noisy).n_runs >= n_runs
-    spent = (len(study.runs) * PAIRS) + study.confirmation.pairs_before if study.confirmation else 0
-    assert 4 * spent <= pairs_of_search(study)
+
+
+def test_a_new_winner_is_confirmed_within_the_budget() -> None:
+    """Runs of the earlier winner, which the new plan does not need, count too."""
+    study = searched([0.5, 0.9] + [0.1] * 30)
+    assert confirmed(study, space_of(), lambda trial, _: float(trial.number)).n_runs == 6
+    planned(grown(study, 0.95, 0.94, *[0.2] * 6), space_of())
+    assert study.confirmation == Confirmation(32, (0,), 0, (1, 2), pairs_before=4 * PAIRS)
+    assert [run.confirms for run in study.runs] == [0, 0]
+    spent = confirmed(study, space_of(), lambda *_: 0.5).pairs + study.confirmation.pairs_before
+    assert spent == 8 * PAIRS <= pairs_of_search(study) / 4
+
+
+def test_runs_of_an_earlier_winner_use_up_the_budget() -> None:
+    study = searched([0.5, 0.9] + [0.1] * 30)
+    assert confirmed(study, space_of(), lambda *_: 0.5).pairs == 800
+    found = plan(grown(study, 0.95), space_of(), SETTINGS)
+    assert isinstance(found, Unconfirmed)
+    assert found.sufficient is not None
+    assert found.sufficient * pairs_of_search(study) >= 800 + 4 * PAIRS
+    assert isinstance(plan(study, space_of(confirm=found.sufficient), SETTINGS), Confirmation)
+
+
+def test_a_run_cut_short_is_not_kept_for_a_new_winner() -> None:
+    study = searched([0.5, 0.9] + [0.1] * 30)
+    first = planned(study, space_of())
+    study.runs.add(study[0].params | {SEED: first.seeds[0]}, confirms=0)
+    study.runs.report(0, {"pairs_seen": PAIRS / 2, "o": 0.1}, "o")
+    second = planned(grown(study, 0.95, *[0.2] * 99), space_of())
+    assert first.seeds[0] in second.seeds
+    assert 0 in second.rivals
+    assert len(study.runs) == 0
+    assert second.pairs_before == PAIRS / 2

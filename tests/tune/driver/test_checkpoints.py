@@ -185,6 +185,16 @@ def test_a_new_checkpoint_is_entered_before_the_old_is_removed(tmp_path: Path) -
     assert Study.read(tmp_path / "study.json")[0].checkpoint == newest
 
 
+def test_a_donors_checkpoint_outlives_a_takeover(tmp_path: Path) -> None:
+    donors = a_checkpoint(tmp_path, "session-1/trial-0000/checkpoint_000000")
+    study = Study(tmp_path / "study.json", "max")
+    for number in (0, 1):
+        study.add({"learn_rate": 1e-3})
+        study[number].checkpoint = donors  # trial 1 has taken it over
+    a_keeper(study, tmp_path).on_checkpoint(**a_result(tmp_path, 1, 1))
+    assert remaining(tmp_path) == {donors, "session-1/trial-0001/checkpoint_000001"}
+
+
 def test_a_checkpoint_is_on_the_disk_before_the_one_before_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

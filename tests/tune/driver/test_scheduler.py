@@ -18,6 +18,17 @@ from tune.worker.trial_report import TrialReport
 FULL = "out of memory"
 
 
+def send(
+    scheduler: StudyScheduler, number: int, started: float = 0.0, seconds: float = 1.0, **facts: Any
+) -> str:
+    """Ray's decision after a worker's report, `seconds` after the worker `started` the trial."""
+    report = TrialReport(
+        number=number, seconds=seconds, started=started, ended=started + seconds, machine="here", **facts
+    )
+    ray_trial: Any = SimpleNamespace(config={})
+    return scheduler.on_trial_result(None, ray_trial, report.to_result())
+
+
 def entered(gpus: float = 0.0, **facts: Any) -> tuple[str, Trial, Breakdown]:
     """Ray's decision, the trial and the losses after a report of a trial that is under way."""
     study, breakdown = Study(None, "max"), Breakdown(lambda: 0)
@@ -26,9 +37,7 @@ def entered(gpus: float = 0.0, **facts: Any) -> tuple[str, Trial, Breakdown]:
         study.report(study.add({}).number, {"pairs_seen": 100.0, "o": value}, "o")
     trial = study.add({})
     trial.gpus = gpus
-    report = TrialReport(number=trial.number, seconds=1.0, started=0.0, ended=1.0, machine="here", **facts)
-    ray_trial: Any = SimpleNamespace(config={})
-    return scheduler.on_trial_result(None, ray_trial, report.to_result()), trial, breakdown
+    return send(scheduler, trial.number, **facts), trial, breakdown
 
 
 @pytest.mark.parametrize(
@@ -97,9 +106,27 @@ def test_report_after_a_decision_changes_nothing() -> None:
     scheduler = StudyScheduler(space_of("asha", 99), study, "o", Breakdown(lambda: 0))
     trial = study.add({})
     trial.verdict = "PRUNED"
-    report = TrialReport(
-        number=0, metrics={"pairs_seen": 9.0, "o": 1.0}, seconds=1.0, started=0.0, ended=1.0, machine="here"
-    )
-    ray_trial: Any = SimpleNamespace(config={})
-    assert scheduler.on_trial_result(None, ray_trial, report.to_result()) == "STOP"
+    assert send(scheduler, 0, metrics={"pairs_seen": 9.0, "o": 1.0}) == "STOP"
     assert (trial.verdict, trial.values, trial.stints) == ("PRUNED", {}, [])
+
+
+def test_lost_seconds_of_a_dead_worker_do_not_count() -> None:
+    study = Study(None, "max")
+    scheduler = StudyScheduler(space_of("none", 9), study, "o", Breakdown(lambda: 0))
+    trial = study.add({})
+    send(scheduler, 0, seconds=10.0, metrics={"pairs_seen": 100.0, "o": 0.1})
+    trial.enter_checkpoint("session-1/x")
+    send(scheduler, 0, seconds=15.0, metrics={"pairs_seen": 150.0, "o": 0.1})
+    study.rewind(0)
+    send(scheduler, 0, started=100.0, seconds=4.0, metrics={"pairs_seen": 150.0, "o": 0.1})
+    assert trial.seconds == 10.0 + 4.0
+
+
+def test_the_peak_of_gpu_memory_is_kept() -> None:
+    study = Study(None, "max")
+    scheduler = StudyScheduler(space_of("none", 9), study, "o", Breakdown(lambda: 0))
+    trial = study.add({})
+    trial.gpus = 1.0
+    for step, share in enumerate((0.3, 0.6, 0.4), start=1):
+        send(scheduler, 0, metrics={"pairs_seen": 100.0 * step, "o": 0.1}, gpu_memory=share)
+    assert trial.gpu_memory == 0.6
