@@ -64,6 +64,49 @@ def test_forecasts_are_a_function_of_the_record(tmp_path: Path) -> None:
     assert list(found.proposals()) == list(again.proposals())
 
 
+def drawn_rates(space: Space, study: Study) -> set[float]:
+    """The rates of all candidates but those of a trial, which candidates beside it may keep, and the ends."""
+    rates = {float(params["rate"]) for params in Forecasts(space, study).proposals()}
+    return rates - {float(trial.params["rate"]) for trial in study} - {0.0, 1.0}
+
+
+@pytest.mark.parametrize("changed", ["seed", "salt", "number"])
+def test_seed_salt_and_number_move_the_candidates(changed: str) -> None:
+    study, space = a_study(), SPACE
+    before = drawn_rates(space, study)
+    if changed == "seed":
+        space = replace(SPACE, search=SPACE.search.model_copy(update={"seed": 1}))
+    elif changed == "salt":
+        study = Study(None, "max", study.trials, proposals=[{"rate": 0.5, "loss": "mse"}])
+    else:
+        study.add({"rate": 0.5, "loss": "mse"})
+    after = drawn_rates(space, study)
+    assert min(len(before), len(after)) > 256
+    assert not before & after
+
+
+def best_of(found: Forecasts, study: Study) -> float:
+    """The best score of the trials that did not fail."""
+    best = max(value for trial in study if trial.is_scored for value in trial.values.values())
+    return float(found.scale.scores(np.array([best]))[0])
+
+
+def test_a_failed_trial_is_no_best_to_beat() -> None:
+    study = a_study()
+    study[3].values = dict.fromkeys(study[3].values, 0.95)
+    study[3].state = "FAIL"
+    found = Forecasts(SPACE, study)
+    assert found.best_score == pytest.approx(best_of(found, study))
+
+
+def test_a_running_trial_that_will_win_is_the_one_to_beat() -> None:
+    study = a_study()
+    study[4].state = "RUNNING"
+    found = Forecasts(SPACE, study)
+    assert found.predicted[4][0] > best_of(found, study)
+    assert found.best_score == pytest.approx(found.predicted[4][0])
+
+
 def test_running_trials_are_not_proposed_twice() -> None:
     study = a_study()
     alone = next(Forecasts(SPACE, study).proposals())
@@ -162,6 +205,12 @@ def test_the_same_record_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert forecasts_of(SPACE, study) is found
     enter(study, {"rate": 0.6, "loss": "cosine"}, 1)
     assert forecasts_of(SPACE, study) is not found
+
+
+def test_an_arriving_trial_has_forecasts_of_its_own() -> None:
+    study = a_study()
+    study[5].state = "RUNNING"
+    assert forecasts_of(SPACE, study, 5) is not forecasts_of(SPACE, study)
 
 
 def test_a_repeated_report_with_another_value_is_fitted_again() -> None:

@@ -59,3 +59,8 @@ def test_one_diverged_value_does_not_stretch_the_scale() -> None:
     assert scores[:4] == pytest.approx(-losses[:4])
     assert scores[4] > -3
     assert scale.objective(scores[1]) == pytest.approx(1.1)
+
+
+def test_losses_below_one_are_plain() -> None:
+    """Their negatives lie in the range of cosines, but none is above 0."""
+    assert isinstance(scale_of("min", np.array([0.2, 0.5])), PlainScale)

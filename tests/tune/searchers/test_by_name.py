@@ -65,6 +65,15 @@ def test_trusted_settings_come_first(space, searcher):
     assert study[1].params == {"learn_rate": 2e-3, "batch_size": 64, "loss": "mse"}
 
 
+def test_trusted_settings_come_before_any_forecast(space):
+    """Also with no random trials, once two trials allow a forecast."""
+    first = tuple({"learn_rate": rate, "batch_size": 64, "loss": "mse"} for rate in (1e-3, 2e-3, 3e-3))
+    space = replace(by(space, "forecast").searched_by(startup_trials=0).for_trials(300), first=first)
+    study = Study(None, "max")
+    play(space, study, 3)
+    assert [trial.params for trial in study] == list(first)
+
+
 @pytest.mark.parametrize("searcher", SEARCHERS)
 def test_every_value_is_one_of_the_space(space, searcher):
     study = Study(None, "max")
@@ -114,11 +123,12 @@ def test_tpe_proposes_as_optunas_own(space, carried, monkeypatch):
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
 def test_another_seed_proposes_something_else(space, searcher):
-    studies = [Study(None, "max"), Study(None, "max")]
-    for study, seed in zip(studies, (3, 4), strict=True):
-        play(by(space, searcher).searched_by(seed=seed).for_trials(300), study, 5)
-    assert studies[0][2].params != studies[1][2].params
-    assert studies[0][4].params != studies[1][4].params
+    """Beside the same trials: among the first random ones, and where the searcher has learnt."""
+    study = Study(None, "max")
+    ours, others = (by(space.searched_by(seed=seed), searcher) for seed in (3, 4))
+    for n_trials in (2, 4):
+        play(ours, study, n_trials)
+        assert propose(ours, study) != propose(others, study)
 
 
 @pytest.mark.parametrize("searcher", ["tpe", "cmaes", "forecast"])
@@ -261,6 +271,17 @@ def test_a_warm_start_draws_other_points_with_one_seed(space, searcher):
     again = Study(None, "max", carried=carried)
     play(space, again, 4)
     assert [trial.params for trial in again] == [trial.params for trial in new]
+
+
+@pytest.mark.parametrize("searcher", [name for name in SEARCHERS if name != "gp"])
+def test_another_salt_alone_proposes_something_else(space, searcher):
+    """Beside the same trials; `gp` takes its seed as `tpe` does."""
+    space = replace(by(space, searcher), first=())
+    study = Study(None, "max")
+    play(space, study, 4)
+    past = {"learn_rate": 5e-4, "batch_size": 96, "loss": "infonce"}
+    salted = Study(None, "max", study.trials, proposals=[past])  # trial 0 had its turn
+    assert propose(space, salted) != propose(space, study)
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
