@@ -50,6 +50,15 @@ def test_low_values_separate_too() -> None:
     assert shared[0].text == "learn_rate 1.3e-05 or less"
 
 
+def test_running_trials_are_no_successes() -> None:
+    study = study_of(*GOOD, *BAD)
+    study.report(
+        study.add({"learn_rate": 6e-3, "optimizer": "adam"}).number, {"pairs_seen": 1.0, "o": 0.5}, "o"
+    )
+    shared = shared_settings(study, a_space(), failed_alike(study, study[20]))
+    assert [(s.text, s.n_others) for s in shared] == [("learn_rate 0.003 or more", 0), ("optimizer adam", 0)]
+
+
 def test_other_kinds_of_failure_do_not_count() -> None:
     study = study_of(*GOOD, *BAD[:2], (1e-5, "adamw", "its worker died"))
     assert [trial.number for trial in failed_alike(study, study[20])] == [20, 21]

@@ -18,7 +18,7 @@ from tune.space.search_settings import SchedulerName
 from tune.study.naming import FAILURES_FOLDER, LOCK_FILE, SEARCH_FILE, STUDY_FILE
 from tune.study.search import new_search
 from tune.study.study import Study
-from tune.study.trial_record import Trial
+from tune.study.trial_record import Mode, Trial
 
 
 def a_folder(
@@ -28,6 +28,7 @@ def a_folder(
     failure: str = "",
     moments: int | None = None,
     n_trusted: int = 0,
+    mode: Mode = "max",
 ) -> Path:
     """The folder of a search in one slot whose trials rise to a height; a height of 0 fails.
 
@@ -38,6 +39,7 @@ def a_folder(
         failure: Reason of a failure.
         moments: Steps before the process is killed.
         n_trusted: Number of trusted trials.
+        mode: Whether the objective is maximized or minimized.
     """
     space = space_of(scheduler, len(heights))
     if n_trusted:
@@ -48,7 +50,7 @@ def a_folder(
     def objective(trial: Trial, step: int) -> float:
         return heights[trial.number] * step / 9 or math.nan
 
-    study = Study(folder / STUDY_FILE, "max")
+    study = Study(folder / STUDY_FILE, mode)
     try:
         play(space, study, objective, moments=moments)
     except Killed:
@@ -83,6 +85,16 @@ def test_a_complete_trial_names_its_narrowest_decision(tmp_path: Path) -> None:
     assert (
         "It passed every decision, most narrowly with 0.4000 at the rung of "
         "100 pairs, rank 1 of 2; the best 1 of 2 continue, with 0.3000 or more"
+    ) in why.lines()
+
+
+def test_a_minimized_objective_has_a_narrowest_decision_too(tmp_path: Path) -> None:
+    """0.3 below the threshold of the first rung, 0.1 below that of the others."""
+    heights = [2.7, 4.5, 4.5, 4.5, 4.5, 1.8]
+    why = explain_trial(a_folder(tmp_path, "asha", heights, mode="min"), 5)
+    assert (
+        "It passed every decision, most narrowly with 0.2000 at the rung of "
+        "300 pairs, rank 1 of 2; the best 1 of 2 continue, with 0.3000 or less"
     ) in why.lines()
 
 

@@ -115,7 +115,9 @@ def test_a_search_with_little_to_gain_needs_wider_limits(tmp_path):
         assert wants_more(study, read_search(tmp_path / "tune" / "mine").space)
 
 
-@pytest.mark.parametrize("more", [{"stop_gain": 0.1}, {"stop_chance": 0.01}, {"stop_after_no_gain": 9}])
+@pytest.mark.parametrize(
+    "more", [{"stop_gain": 0.1}, {"stop_gain": "off"}, {"stop_chance": 0.01}, {"stop_after_no_gain": 9}]
+)
 def test_a_search_that_has_run_whole_needs_more_trials(tmp_path, more):
     limits = {"num_samples": 3, "searcher": "random", "stop_gain": 0.2, "stop_after_no_gain": 8}
     search = a_search(tmp_path, "mine", Resources(), **limits)

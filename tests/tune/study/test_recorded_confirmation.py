@@ -60,9 +60,12 @@ def test_a_resumed_run_starts_at_its_checkpoint(path: Path) -> None:
 
 
 def test_a_dropped_checkpoint_stays_dropped(path: Path) -> None:
+    """The cached line of the ended run is not written again."""
     study = Study.reopen(path)
-    study.runs.drop_checkpoint(0)
-    assert Study.read(path).runs[0].checkpoint is None
+    study.runs.finish(1, "COMPLETE")
+    assert Study.read(path).runs[1].checkpoint == "session-2/trial-0001/checkpoint_000000"
+    study.runs.drop_checkpoint(1)
+    assert Study.read(path).runs[1].checkpoint is None
 
 
 def test_a_record_without_a_confirmation_is_read(path: Path) -> None:

@@ -181,6 +181,14 @@ def test_a_decided_trial_with_its_checkpoint_is_ended(tmp_path):
     assert Study.reopen(tmp_path / "study.json")[0].state == "PRUNED"
 
 
+def test_a_decided_failure_ends_without_a_checkpoint():
+    study = Study(None, "max")
+    reported(study, 0.5)
+    study.decide(0, "FAIL", "diverged: loss is nan")
+    assert study.reset_to_checkpoints()
+    assert (study[0].state, study[0].reason) == ("FAIL", "diverged: loss is nan")
+
+
 def test_a_paused_trial_is_not_done_and_resumes(tmp_path):
     study = Study(tmp_path / "study.json", "max")
     reported(study, 0.1, 0.2)
@@ -283,6 +291,11 @@ def test_proposals_and_journal_come_back_as_saved(tmp_path):
         ("report", 0, (200, None)),
         ("finish", 0, ("COMPLETE", False)),
     ]
+
+
+def test_other_proposals_alone_change_the_salt():
+    salts = {Study(None, "max", proposals=[{"learn_rate": rate}]).salt for rate in (0.1, 0.2)}
+    assert len(salts) == 2
 
 
 @pytest.mark.parametrize(

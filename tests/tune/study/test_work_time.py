@@ -130,6 +130,7 @@ def search_of(num_samples: int, n_trusted: int = 0, **leaves: Any) -> Search:
         ([("COMPLETE", 50.0), ("COMPLETE", 50.0), ("RUNNING", 1.0)], 2, 2, None),  # trusted ones alone
         ([("COMPLETE", 50.0), ("RUNNING", 40.0), ("PRUNED", 2.0)], 2, 1, 10 + 5 * 2),
         ([("COMPLETE", 10.0)] * 7 + [("RUNNING", 4.0)], 8, 4, 6),  # all trusted; one slot is enough
+        ([("COMPLETE", 10.0)] * 7, 0, 4, 10),  # one trial left
         ([("COMPLETE", 10.0)] * 8, 0, 2, None),
         ([("FAIL", 0.0)] * 2, 0, 2, None),
     ],
