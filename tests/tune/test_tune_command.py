@@ -33,6 +33,7 @@ from tune.results.best_trials import SearchResult
 from tune.study.naming import STUDY_FILE
 from tune.study.search import Search, alone, read_search
 from tune.study.study import Study
+from tune.study.trial_record import State
 
 
 @pytest.fixture
@@ -397,6 +398,31 @@ def test_the_command_that_confirms_a_winner_is_printed(
     monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: stopped)
     assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
     assert "Confirm it" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "label"),
+    [
+        ("COMPLETE", "", "Reproduce it:  "),
+        ("COMPLETE", "its 60 s ended at 61.5 s of training (1 pairs)", "Train in full: "),
+        ("RUNNING", "", "Train in full: "),
+        ("PRUNED", "stopped at 1 pairs", "Train in full: "),
+    ],
+)
+def test_a_cut_winner_has_a_command_to_train_it_in_full(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    state: State,
+    reason: str,
+    label: str,
+) -> None:
+    result = _a_result(tmp_path)
+    result.best.state, result.best.reason = state, reason
+    monkeypatch.setattr("tune.driver.session.run_search", lambda *_, **__: result)
+    assert main(["tune", "--resume", "old", "--logs-dir", str(tmp_path)]) == 0
+    command = f"python -m themo train --config {tmp_path}/tune/old/best.yaml"
+    assert f"{label}{command}" in capsys.readouterr().err.splitlines()
 
 
 def test_a_resumed_search_tests_its_winner(

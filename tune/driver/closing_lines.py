@@ -51,7 +51,8 @@ def print_closing_lines(search: Search, result: SearchResult, end: Conclusion, r
             f"Time is up:    {n_done} of {result.num_samples} trials are done; to resume:", resume_command
         )
     if not result.best.lineage:  # no settings repeat a trial that was cloned
-        _print_command("Reproduce it:", typed("train", "--config", result.folder / BEST_SETTINGS))
+        label = "Train in full:" if result.best.cut else "Reproduce it:"
+        _print_command(label, typed("train", "--config", result.folder / BEST_SETTINGS))
     if end.report:
         _print_line("Report:", end.report)
     if end.registered:

@@ -122,7 +122,8 @@ def write_best(
     call this function again.
 
     If the settings changed during training (`tune.schedulers.population`), ``best.yaml`` holds the last
-    settings with a note, and the version's ``summary.json`` lists the takeovers.
+    settings with a note, and the version's ``summary.json`` lists the takeovers. A note also says if the winner
+    was stopped, paused or interrupted before its end.
 
     Args:
         winner: The winning trial, with the path of its version relative to `storage`.
@@ -139,13 +140,12 @@ def write_best(
             f"# another run. The winner, trial {winner.number}, continued {winner.lineage_in_words};\n"
             "# study.json holds the settings before that.\n"
         )
-    is_cut = winner.state != "COMPLETE" or bool(winner.reason)  # one that its last epoch ended has no reason
-    if winner.state == "COMPLETE" and is_cut:
-        note += f"# Trial {winner.number}: {winner.reason}. A run with these settings continues to its end.\n"
+    if winner.cut:
+        note += f"# Trial {winner.number}: {winner.cut}. A run with these settings continues to its end.\n"
     best = folder / BEST_VERSION
     with unfinished(best) as new:
         storage.retry_until_reachable(partial(_fetch_again, storage, str(winner.checkpoint), new))
-        if is_cut:
+        if winner.cut:
             add_to_summary(new, state="stopped early")  # written when the trial might have gone on
         if winner.lineage:
             lineage = [{"donor": step.donor, "pairs": step.pairs} for step in winner.lineage]

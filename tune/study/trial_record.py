@@ -147,6 +147,14 @@ class Trial:
         return "interrupted" if at_rest and self.state == "RUNNING" else self.state.lower()
 
     @property
+    def cut(self) -> str:
+        """How the trial ended before its own end, such as "stopped at 8,000 pairs"; empty if it did not."""
+        if self.state == "COMPLETE":
+            return self.reason  # its seconds ended; a last epoch, or training.patience, gives no reason
+        is_named = self.state != "RUNNING" and self.reason  # a running trial's is its last lost worker
+        return self.reason if is_named else f"{self.state_name(at_rest=True)} at {self.pairs_seen:,} pairs"
+
+    @property
     def is_scored(self) -> bool:
         """Whether the trial has a valid score: it reported and did not fail."""
         return bool(self.values) and self.state != "FAIL"

@@ -144,6 +144,25 @@ def test_a_winner_whose_seconds_ended_says_so(study, settings, tmp_path):
     assert json.loads((tmp_path / "best" / "summary.json").read_text())["state"] == "stopped early"
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("RUNNING", "", "interrupted at 30 pairs"),
+        ("PRUNED", "stopped at 30 pairs", "stopped at 30 pairs"),
+        ("PAUSED", "paused at 30 pairs", "paused at 30 pairs"),
+        ("COMPLETE", "", None),
+    ],
+)
+def test_the_best_settings_say_if_their_trial_was_cut(study, settings, tmp_path, state, reason, said):
+    (tmp_path / "trials" / "v").mkdir(parents=True)
+    (tmp_path / "trials" / "v" / "summary.json").write_text("{}")
+    study[0].checkpoint, study[0].state, study[0].reason = "v", state, reason
+    results.write_best(study[0], settings, Storage(str(tmp_path / "trials")), tmp_path)
+    notes = [line for line in (tmp_path / "best.yaml").read_text().splitlines() if line.startswith("#")]
+    note = f"# Trial 0: {said}. A run with these settings continues to its end."
+    assert notes == ([] if said is None else [note])
+
+
 def test_an_inactive_setting_is_a_dash_in_the_table(study):
     del study[1].params["loss"]
     study[2].params["loss"] = None

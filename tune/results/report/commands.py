@@ -12,6 +12,7 @@ from tune.study.front import front_of
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.tracking_place import comparison_of
+from tune.study.trial_record import Trial
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def commands(
     search: Search,
     folder: Path,
     is_finished: bool,
-    is_repeatable: bool,
+    trained: Trial | None,
     version: Path | None,
     sufficient: float | None = None,
 ) -> list[Command]:
@@ -36,17 +37,17 @@ def commands(
         search: The search.
         folder: The search directory.
         is_finished: Whether neither trials nor runs of the confirmation are left.
-        is_repeatable: Whether training with ``best.yaml`` repeats the winner.
+        trained: The best trial, if training with ``best.yaml`` repeats or continues it.
         version: The winner's version; None: it is not there.
         sufficient: Smallest ``--confirm`` that suffices for the unconfirmed winner; None: none applies.
     """
     themo, base = "python -m themo", directory_of(folder)
     of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent, base)}"  # its current directory
     compare = Command("Compare the trials in MLflow", str(comparison_of(folder, search.uid)))
-    train = Command(
-        "Train the winner again", f"{themo} train --config {_shown(folder / BEST_SETTINGS, base)}"
-    )
-    trains = [train] if is_repeatable else []
+    trains = []
+    if trained is not None:
+        what = "Train the winner's settings to their end" if trained.cut else "Train the winner again"
+        trains = [Command(what, f"{themo} train --config {_shown(folder / BEST_SETTINGS, base)}")]
     resume = f"{themo} tune --resume {of_search}"
     if version is None:
         what = "Write the winner's files again" if is_finished else "Resume the search, if it is not running"

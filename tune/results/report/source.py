@@ -52,8 +52,8 @@ class Source:
     tested: dict[str, Any] | None
 
     @property
-    def is_repeatable(self) -> bool:
-        """Whether training with ``best.yaml`` repeats the best trial: its settings did not change."""
+    def is_trainable(self) -> bool:
+        """Whether training with ``best.yaml`` repeats or continues the best trial, whose settings did not change."""
         return self.has_settings and not self.best.lineage
 
 

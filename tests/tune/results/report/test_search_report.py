@@ -277,6 +277,19 @@ def test_a_winner_without_version_repeats_from_its_settings(
     assert "python -m themo tune --resume mine" in text
 
 
+def test_a_winner_that_was_stopped_is_not_repeated(finished: tuple[Search, Path]) -> None:
+    search, folder = finished
+    study = Study.read(folder / "study.json")
+    study[10].state, study[10].reason = "PRUNED", "stopped at 900 pairs"
+    study.save()
+    leave_best(search, folder)
+    text = text_of(write_report(search, folder))
+    train = "python -m themo train --config logs/tune/mine/best.yaml"
+    assert f"Train the winner's settings to their end {train}" in text.replace("&#39;", "'")
+    assert "The winner was cut: stopped at 900 pairs. Training with its settings continues to the end." in text
+    assert "repeats it" not in text
+
+
 def test_a_winner_that_was_not_tested_has_the_command_for_it(finished: tuple[Search, Path]) -> None:
     search, folder = finished
     (folder / "best" / "test.json").unlink()
