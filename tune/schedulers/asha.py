@@ -83,9 +83,9 @@ def by_two_objectives(study: Study, number: int, values: Mapping[int, float], qu
         quota: Number of trials that continue.
     """
     ranked = places(study, values)
+    last = list(ranked)[:quota][-1:]
+    until = f"; trial {last[0]} is the last of them" if last else ""
     own = ranked.pop(number)
-    last = [n for n, place in ranked.items() if place.rank <= quota][-1:]
-    until = f"; trial {last[0]} is the last of the others" if last else ""
     return Explanation(
         study[number].state,
         study[number].pairs_seen,

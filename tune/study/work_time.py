@@ -69,10 +69,13 @@ def rest_of_run(trial: Trial, settings: Settings, trial_seconds: float | None = 
         settings: Base settings of the search, with the epochs of a whole trial.
         trial_seconds: Seconds of training after which a trial ends before its last epoch; None: no limit.
     """
-    epoch = trial.metrics.get("epoch", 0.0)
+    epoch, step = trial.metrics.get("epoch", 0.0), trial.metrics.get("step", 0.0)
     if epoch <= 0:
         return None
-    whole = float(settings.override(trial.params).training.epochs) / epoch
+    epochs = float(settings.override(trial.params).training.epochs)
+    whole = epochs / epoch
+    if step > 0:  # a run ends after whole steps, as `themo.training.preconditions.count_steps` rounds them
+        whole = max(1, round(epochs * round(step / epoch))) / step
     if trial_seconds is not None and trial.training_seconds > 0:
         whole = min(whole, trial_seconds / trial.training_seconds)
     return max(0.0, whole - 1)

@@ -64,11 +64,13 @@ def test_a_small_trial_passes_beside_better_large_ones():
     found = Asha(TWO).explain(study, 5, 0)
     assert found.line == (
         "0.1000 at the rung of 100 pairs, 1 MB, front 1, rank 2 of 6; the best 2 of 6 continue, "
-        "front by front; trial 0 is the last of the others"
+        "front by front; trial 5 is the last of them"
     )
     assert found.to_json()["compared"][0] == {"trial": 0, "value": 0.9, "cost": 8.0, "front": 1}
     assert (found.to_json()["front"], found.to_json()["cost"]) == (1, 1.0)
     assert arrive(study, 0.1, 8.0) == "PRUNED"
+    stopped = Asha(TWO).explain(study, 6, 0)
+    assert stopped.line.endswith("the best 2 of 7 continue, front by front; trial 5 is the last of them")
 
 
 reports = st.lists(st.lists(st.floats(0, 1), min_size=9, max_size=9), min_size=2, max_size=7)

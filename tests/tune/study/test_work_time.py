@@ -20,6 +20,7 @@ from tune.study.work_time import (
     busy_share,
     covered,
     most_at_once,
+    rest_of_run,
     seconds_left,
     session_seconds,
     sessions,
@@ -182,6 +183,22 @@ def test_trials_under_way_take_no_longer_than_to_their_own_ends(
     assert 0 < left <= max(max(own), sum(own) / min(slots, len(own))) * (1 + 1e-6)
     if all(seconds > max(ended) for seconds, _ in under_way):
         assert left == pytest.approx(max(max(own), sum(own) / min(slots, len(own))))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "step", "rest"),
+    [
+        (1.999, 8, 0.0),  # the last step of 7.996, rounded to whole steps
+        (2.1, 8, 0.0),  # of 8.4
+        (2.1, 4, 1.0),
+        (0.01, 1, 0.0),  # a run takes at least one step
+        (2.0, 6, 8 / 6 - 1),
+    ],
+)
+def test_a_run_has_no_rest_after_its_last_whole_step(epochs: float, step: int, rest: float) -> None:
+    study = a_search(("COMPLETE", 1.0))
+    study[0].metrics = {"epoch": step / 4, "step": float(step)}
+    assert rest_of_run(study[0], load().override({"epochs": epochs})) == rest
 
 
 def test_a_trial_that_stops_at_other_epochs_has_its_own_end() -> None:
