@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny import SettingsFactory, write_version_of
 
-from themo.checkpoints.versions import add_to_summary, training_lock
+from themo.checkpoints.versions import add_to_summary, read_summary, training_lock
 from themo.cli.addressing import find_newest_run, find_run, find_version, sees_images
 from themo.cli.main import main
 from themo.config.settings import Settings
@@ -102,11 +103,32 @@ def test_a_folder_of_neither_version_nor_search_is_refused(find: Find, logs: Pat
         find("nosuch/x")
     with pytest.raises(InputError, match=r"tune has no search of this name \(did you mean 'mine'\?\)$"):
         find("mime")
-    (logs / "tune/mine/best/config.yaml").unlink()
-    with pytest.raises(
-        InputError, match=r"^mine: must be a search that has ended, for its best version; before, give a"
-    ):
+
+
+def test_a_search_without_a_best_version_names_its_best_trials(
+    find: Find, logs: Path, tiny_settings: Settings
+) -> None:
+    shutil.rmtree(logs / "tune/mine/best")
+    must = "mine: must be a search that has ended, for its best version"
+    trials = logs / "tune/mine/trials"
+    with pytest.raises(InputError, match=rf"^{must}; {trials} has no version to test yet$"):
         find("mine")
+    for number, state, value in [(0, "finished", 0.4), (1, "running", 0.6), (2, "running", 0.5)]:
+        version = trials / f"session-1/trial-{number:04d}/checkpoint_000000"
+        write_version_of(tiny_settings, version, dimension=12)
+        summary = json.dumps({"state": state, "best": {"val/match@01": value}})
+        (version / "summary.json").write_text(summary, encoding="utf-8")
+    (trials / "session-1/trial-0003/checkpoint_000000/student").mkdir(parents=True)  # a kill left it
+    best = trials / "session-1/trial-0001/checkpoint_000000"
+    with pytest.raises(InputError, match=rf"^{must}; its best trial so far: {best}$"):
+        find("mine")
+    assert find(best) == best
+    with pytest.raises(InputError, match=r"; its best trial so far: .*/trial-0000/checkpoint_000000$"):
+        find_version(Path("mine"), {"logs_dir": str(logs)}, "to export", is_finished)
+
+
+def is_finished(version: Path, _settings: Settings) -> bool:
+    return bool(read_summary(version)["state"] == "finished")
 
 
 def test_logs_without_a_version_are_named(tmp_path: Path) -> None:

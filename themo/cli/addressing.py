@@ -15,6 +15,7 @@ from typing import Any
 
 from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, path
+from themo.config.sections import HIGHER_IS_BETTER
 from themo.config.settings import Settings, load
 from themo.config.yaml_files import read_yaml
 from themo.errors import InputError, did_you_mean
@@ -30,6 +31,7 @@ _SEARCH_FILE = "search.yaml"
 _STUDY_FILE = "study.json"
 """File names from `tune.study.naming`, which only the commands of searches import."""
 _BEST = "best"
+_TRIALS = "trials"
 _N_NAMED = 5
 """Runs beside a missing one that its error names."""
 
@@ -180,10 +182,13 @@ def find_version(
         return found
     if is_search(found):
         if not is_version(found / _BEST):
-            raise InputError(
-                f"{given}: must be a search that has ended, for its best version; before, give a trial's "
-                f"version below {found / 'trials'}"
+            best = _best_of_trials(found, fits)
+            so_far = (
+                f"its best trial so far: {best}"
+                if best
+                else f"{found / _TRIALS} has no version {purpose} yet"
             )
+            raise InputError(f"{given}: must be a search that has ended, for its best version; {so_far}")
         console.print(f"Version: {found / _BEST}, the best of this search")
         return found / _BEST
     hint = ""
@@ -194,6 +199,21 @@ def find_version(
         hint += _named_versions(logs_dir / given)
     fault = f"has no {_VERSION_FILE}" if exists else "does not exist"
     raise InputError(f"{given}: must be a version directory, but {fault}{hint}")
+
+
+def _best_of_trials(search: Path, fits: Callable[[Path, Settings], bool]) -> Path | None:
+    """Return the fitting version with the best score of a search's trials, or None."""
+    from themo.checkpoints.versions import read_summary
+
+    scores = {}
+    for student in search.glob(f"{_TRIALS}/*/*/*/student"):  # of session, trial and checkpoint
+        version = student.parent
+        with suppress(InputError, KeyError, TypeError):  # damaged
+            settings = load(config=version / _VERSION_FILE)
+            score = read_summary(version)["best"][settings.objective]
+            if fits(version, settings):
+                scores[version] = score if HIGHER_IS_BETTER[settings.objective] else -score
+    return max(scores, key=lambda version: scores[version], default=None)
 
 
 def sees_images(_version: Path, settings: Settings) -> bool:

@@ -122,8 +122,8 @@ def write_best(
     call this function again.
 
     If the settings changed during training (`tune.schedulers.population`), ``best.yaml`` holds the last
-    settings with a note, and the version's ``summary.json`` lists the takeovers. A note also says if the winner
-    was stopped, paused or interrupted before its end.
+    settings with a note, and the version's ``summary.json`` lists the takeovers. A note also says if the
+    winner was stopped, paused or interrupted before its end.
 
     Args:
         winner: The winning trial, with the path of its version relative to `storage`.

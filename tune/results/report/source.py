@@ -53,7 +53,7 @@ class Source:
 
     @property
     def is_trainable(self) -> bool:
-        """Whether training with ``best.yaml`` repeats or continues the best trial, whose settings did not change."""
+        """Whether ``best.yaml`` trains as the best trial was: its settings did not change."""
         return self.has_settings and not self.best.lineage
 
 

@@ -286,7 +286,9 @@ def test_a_winner_that_was_stopped_is_not_repeated(finished: tuple[Search, Path]
     text = text_of(write_report(search, folder))
     train = "python -m themo train --config logs/tune/mine/best.yaml"
     assert f"Train the winner's settings to their end {train}" in text.replace("&#39;", "'")
-    assert "The winner was cut: stopped at 900 pairs. Training with its settings continues to the end." in text
+    assert (
+        "The winner was cut: stopped at 900 pairs. Training with its settings continues to the end." in text
+    )
     assert "repeats it" not in text
 
 
