@@ -42,13 +42,13 @@ def commands(
         sufficient: Smallest ``--confirm`` that suffices for the unconfirmed winner; None: none applies.
     """
     themo, base = "python -m themo", directory_of(folder)
-    of_search = f"{search.name} --logs-dir {_shown(folder.parent.parent, base)}"  # its current directory
+    of_search = _search_as_typed(search, folder)
     compare = Command("Compare the trials in MLflow", str(comparison_of(folder, search.uid)))
     trains = []
     if trained is not None:
         what = "Train the winner's settings to their end" if trained.cut else "Train the winner again"
         trains = [Command(what, f"{themo} train --config {_shown(folder / BEST_SETTINGS, base)}")]
-    resume = f"{themo} tune --resume {of_search}"
+    resume = resume_command(search, folder)
     if version is None:
         what = "Write the winner's files again" if is_finished else "Resume the search, if it is not running"
         return [Command(what, resume), *trains, compare]
@@ -66,6 +66,16 @@ def commands(
         Command("Update this page", f"{themo} report {of_search}"),
         compare,
     ]
+
+
+def resume_command(search: Search, folder: Path) -> str:
+    """The command that resumes a search, in `directory_of` its folder."""
+    return f"python -m themo tune --resume {_search_as_typed(search, folder)}"
+
+
+def _search_as_typed(search: Search, folder: Path) -> str:
+    """A search's name with its current directory, as options of a command."""
+    return f"{search.name} --logs-dir {_shown(folder.parent.parent, directory_of(folder))}"
 
 
 @dataclass(frozen=True)

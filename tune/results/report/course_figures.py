@@ -28,6 +28,9 @@ from tune.study.trial_record import Mode, Trial
 SCALED = {"scaled": ["y"]}
 """Meta of a figure whose vertical axis is the objective: the script of the page applies the chosen scale."""
 
+_FEW = 12
+"""Trials up to which each has a tick; with more, plotly's own ticks are whole numbers."""
+
 
 def history(study: Study, winner: Trial | None, objective: str) -> Figure:
     """Best objective of each trial, and the best so far."""
@@ -67,7 +70,11 @@ def history(study: Study, winner: Trial | None, objective: str) -> Figure:
     return figure.update_layout(
         height=380,
         meta=SCALED,
-        xaxis={"title": {"text": "trial, in the order of proposal"}, "zeroline": False},
+        xaxis={
+            "title": {"text": "trial, in the order of proposal"},
+            "zeroline": False,
+            "dtick": 1 if len(study) <= _FEW else None,  # else plotly's ticks may be at fractions
+        },
         yaxis={"title": {"text": objective}, "zeroline": False},
     )
 

@@ -22,7 +22,7 @@ COLOURS: dict[Outcome, str] = {
 NAMES: dict[Outcome, str] = {
     "stopped": "stopped early",
     "complete": "completed",
-    "running": "running or paused",
+    "running": "not ended",
     "failed": "failed",
     "winner": "best",
 }
@@ -47,7 +47,7 @@ def hover_text(trial: Trial, mode: Mode) -> str:
     value = trial.best(mode)
     best = "no report" if value is None else f"{value:.4f}"
     settings = "<br>".join(f"{name} {plain(show(value))}" for name, value in trial.params.items())
-    ended = plain(trial.reason or trial.state.lower()) + decision_line(trial)
+    ended = plain(trial.reason or NAMES[outcome(trial, None)]) + decision_line(trial)
     return f"<b>trial {trial.number}</b>: {best} after {trial.pairs_seen:,} pairs, {ended}<br>{settings}"
 
 

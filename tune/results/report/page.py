@@ -19,7 +19,7 @@ from themo.process.progress import waiting
 from tune.confirmation.plan import Unconfirmed, plan
 from tune.confirmation.verdict import lead_in_words, verdict
 from tune.results.report import course_figures, facts, setting_figures
-from tune.results.report.commands import commands, directory_of, front_rows
+from tune.results.report.commands import commands, directory_of, front_rows, resume_command
 from tune.results.report.front_figure import quality_against_cost
 from tune.results.report.parallel import parallel_coordinates
 from tune.results.report.scales import scales_of
@@ -129,6 +129,7 @@ def content_of(source: Source) -> Content:
             None if unconfirmed is None else unconfirmed.sufficient,
         ),
         "directory": directory_of(source.folder),
+        "resume": "" if source.is_running or source.is_finished else resume_command(search, source.folder),
         "environment": read_summary(source.version).get("environment", {}) if source.version else {},
     }
     data = {

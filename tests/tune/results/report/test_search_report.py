@@ -29,7 +29,7 @@ from tune.results.report.parallel import parallel_coordinates
 from tune.results.report.scales import scales_of
 from tune.space.dimensions import Choice
 from tune.study.confirmation import Confirmation
-from tune.study.search import Search, read_search
+from tune.study.search import Search, alone, read_search
 from tune.study.study import Study
 from tune.study.trial_record import State, Takeover
 
@@ -212,13 +212,13 @@ def test_with_patience_the_savings_are_a_bound(finished: tuple[Search, Path]) ->
     assert "were saved, or less, as training.patience would have ended some trials" in text
 
 
-def test_the_page_of_a_running_search_changes_nothing(tmp_path: Path) -> None:
+def test_the_page_of_an_interrupted_search_changes_nothing(tmp_path: Path) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=2)
     before = (folder / "study.json").read_bytes()
     text = text_of(write_report(search, folder))
     assert "Not finished:" in text
     assert "The best so far: trial 4" in text  # under way, and ahead of all
-    assert "2 running" in text
+    assert "2 interrupted" in text
     assert "The winner is tested at the end of a session." in text
     assert "python -m themo tune --resume mine --logs-dir" in text
     assert (folder / "study.json").read_bytes() == before
@@ -239,6 +239,26 @@ def test_an_interrupted_searchs_page_shows_best_and_test(tmp_path: Path) -> None
     assert "python -m themo train --config logs/tune/mine/best.yaml" in text
 
 
+def test_an_interrupted_searchs_page_begins_with_the_resume(tmp_path: Path) -> None:
+    search, folder = record(tmp_path / "logs", n=6, running=2)
+    resume = f"To resume, in {tmp_path} : python -m themo tune --resume mine --logs-dir logs"
+    head = text_of(write_report(search, folder)).partition("The best so far:")[0]
+    assert resume in head
+    assert "2 interrupted" in head
+    assert "2 running" not in head
+    with alone(folder):
+        head = text_of(write_report(search, folder)).partition("The best so far:")[0]
+    assert "To resume" not in head
+    assert "2 running" in head
+
+
+@pytest.mark.parametrize(("n", "tick"), [(2, 1), (12, 1), (40, None)])
+def test_few_trials_have_whole_numbers_on_the_history(tmp_path: Path, n: int, tick: int | None) -> None:
+    _, folder = record(tmp_path / "logs", n=n)
+    study = Study.read(folder / "study.json")
+    assert history(study, None, "val/match@01").layout.xaxis.dtick == tick
+
+
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED"])
 def test_the_page_of_a_search_without_ended_trials(tmp_path: Path, state: State) -> None:
     search, folder = record(tmp_path / "logs", n=6, running=6)
@@ -248,7 +268,7 @@ def test_the_page_of_a_search_without_ended_trials(tmp_path: Path, state: State)
     study.save()
     text = text_of(write_report(search, folder))
     assert "The best so far: trial 4" in text
-    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'running'}" in text
+    assert f"0 failed, 6 {'paused' if state == 'PAUSED' else 'interrupted'}" in text
 
 
 def test_a_stale_best_version_is_not_the_winners(finished: tuple[Search, Path]) -> None:
