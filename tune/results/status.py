@@ -54,9 +54,9 @@ class Status:
 
     @property
     def pairs_per_second(self) -> float | None:
-        """Sentence pairs of all trials by training time; None before the first report."""
+        """Sentence pairs of all trials by training time; None before a report, or if no work is kept."""
         pairs = sum(trial.pairs_seen for trial in self.study)
-        return pairs / self.training_seconds if self.training_seconds > 0 else None
+        return pairs / self.training_seconds if pairs and self.training_seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -140,10 +140,10 @@ class Status:
             lines.append(best[0].upper() + best[1:] if is_finished else f"So far: {best}")
         if (found := verdict(self.study)) is not None:
             lines += found.lines()
-        if self.pairs_per_second is not None:
-            lines.append(
-                f"Training for {duration(self.training_seconds)}, {self.pairs_per_second:,.0f} pairs/s"
-            )
+        if self.training_seconds > 0:
+            lines.append(f"Training for {duration(self.training_seconds)}")
+            if self.pairs_per_second is not None:
+                lines[-1] += f", {self.pairs_per_second:,.0f} pairs/s"
             if self.seconds_left is not None:
                 lines[-1] += f", {about(self.seconds_left)} left"
         if self.activity in ("interrupted", "not begun"):

@@ -51,6 +51,17 @@ def test_status_in_another_terminal(folder: Path) -> None:
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_training_without_a_checkpoint_has_no_rate(tmp_path: Path) -> None:
+    search = a_search(tmp_path, "mine", Resources())
+    study = Study(search.folder / STUDY_FILE, search.mode)
+    study.add({}).enter_attempt(0.0, 22.3)
+    study.report(0, {"pairs_seen": 500, search.objective: 0.5}, search.objective)
+    study.save()
+    status = read_status(search.folder)
+    assert "Training for 22.3 s" in status.lines()
+    assert status.to_json()["pairs_per_second"] is None
+
+
 def test_status_says_why_trials_are_left_out(tmp_path: Path) -> None:
     limits = {"num_samples": 9, "stop_gain": 0.01, "stop_chance": 0.3}
     search = a_search(tmp_path, "mine", Resources(), **limits)

@@ -50,7 +50,7 @@ class Content:
 
 @waiting("Writing the report")
 def write_report(search: Search, folder: Path) -> Path:
-    """Write the report of a search, finished or not.
+    """Write the report of a search with a score, finished or not.
 
     Args:
         search: The search.
