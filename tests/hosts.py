@@ -2,7 +2,7 @@
 
 with Host(folder) as host:
     host.fault("a.tar", Fault(cut_after=1000))
-    fetch(Remote(host.url("a.tar")), path)
+    fetch(host.url("a.tar"), path)
     assert [r.range for r in host.gets("a.tar")] == [None, "bytes=1000-"]
 """
 

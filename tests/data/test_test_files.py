@@ -308,7 +308,7 @@ def test_captions_of_a_reachable_host_are_fetched(
 
 def test_captions_lie_where_the_repository_has_them(settings: SettingsFactory) -> None:
     config = settings(captions="x", images="i", captions_source="http://host/main", language="fr")
-    assert [part.source.url for part in parts(config)] == [
+    assert [part.source for part in parts(config)] == [
         "http://host/main/XTD10/test_image_names.txt",
         "http://host/main/XTD10/test_1kcaptions_en.txt",
         "http://host/main/MIC/test_1kcaptions_fr.txt",

@@ -1,6 +1,5 @@
 import contextlib
 import gzip
-import hashlib
 import json
 import socket
 import subprocess
@@ -21,10 +20,8 @@ from themo.errors import InputError
 from themo.fetching import downloads
 from themo.fetching import hosts as themo_hosts
 from themo.fetching.downloads import fetch, probe
-from themo.fetching.partial_file import Remote
 
 CONTENT = bytes(range(256)) * 1000
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = "deep/file.tar"
 
 
@@ -59,29 +56,29 @@ def ranges(host: Host) -> list[str | None]:
     return [request.range for request in host.gets(NAME)]
 
 
-def refusal(remote: Remote, path: Path, *, offline: bool = False) -> str:
+def refusal(url: str, path: Path, *, offline: bool = False) -> str:
     with pytest.raises(InputError) as caught:
-        fetch(remote, path, offline=offline)
+        fetch(url, path, offline=offline)
     assert not path.is_file()
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     return message
 
 
-def test_a_file_is_fetched_once_and_checked(host: Host, path: Path) -> None:
-    remote = Remote(host.url(NAME), size=len(CONTENT), sha256=SHA256.upper())
-    assert fetch(remote, path) == path
+def test_a_file_is_fetched_once(host: Host, path: Path) -> None:
+    url = host.url(NAME)
+    assert fetch(url, path) == path
     assert path.read_bytes() == CONTENT
     assert left(path) == set()
-    assert fetch(remote, path) == path
-    assert fetch(remote, path, offline=True) == path
+    assert fetch(url, path) == path
+    assert fetch(url, path, offline=True) == path
     assert len(host.requests) == 1
     assert host.requests[0].headers["accept-encoding"] == "identity"
 
 
 def test_a_file_of_no_bytes(host: Host, path: Path) -> None:
     (host.folder / "empty").touch()
-    assert fetch(Remote(host.url("empty")), path).read_bytes() == b""
+    assert fetch(host.url("empty"), path).read_bytes() == b""
 
 
 def test_a_redirect_is_followed(host: Host, path: Path) -> None:
@@ -90,42 +87,31 @@ def test_a_redirect_is_followed(host: Host, path: Path) -> None:
         return Answer(b"", {"Location": host.url(NAME)}, status=302) if moved else None
 
     host.routes.append(route)
-    assert fetch(Remote(host.url("old")), path).read_bytes() == CONTENT
+    assert fetch(host.url("old"), path).read_bytes() == CONTENT
 
 
-def test_an_existing_file_of_another_size_is_kept_and_refused(host: Host, path: Path) -> None:
+def test_an_existing_file_is_kept(host: Host, path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"mine")
-    remote = Remote(host.url(NAME), size=len(CONTENT))
-    with pytest.raises(InputError) as caught:
-        fetch(remote, path)
-    assert str(caught.value) == (
-        f"{path}: must have 256,000 bytes, as published for {remote.url}, got 4; "
-        "remove it to download it again"
-    )
-    assert path.read_bytes() == b"mine"
+    assert fetch(host.url(NAME), path).read_bytes() == b"mine"
     assert host.requests == []
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == b"mine"
 
 
 def test_a_folder_where_the_file_should_be(host: Host, path: Path) -> None:
     path.mkdir(parents=True)
-    assert refusal(Remote(host.url(NAME)), path) == f"{path}: must be a file"
+    assert refusal(host.url(NAME), path) == f"{path}: must be a file"
 
 
 def test_offline(host: Host, path: Path) -> None:
     url = host.url(NAME)
-    message = refusal(Remote(url), path, offline=True)
+    message = refusal(url, path, offline=True)
     assert message == f"{url}: is needed, and this run is offline; put the file at {path} yourself"
     assert host.requests == []
 
 
-@pytest.mark.parametrize("sha256", [None, SHA256])
-def test_a_cut_transfer_is_completed(
-    host: Host, path: Path, sha256: str | None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_cut_transfer_is_completed(host: Host, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host.fault(NAME, Fault(cut_after=100_000), Fault(cut_after=50_000))
-    fetch(Remote(host.url(NAME), sha256=sha256), path)
+    fetch(host.url(NAME), path)
     assert path.read_bytes() == CONTENT
     assert ranges(host) == [None, "bytes=100000-", "bytes=150000-"]
     assert sum(request.sent for request in host.requests) == len(CONTENT)
@@ -134,14 +120,14 @@ def test_a_cut_transfer_is_completed(
 
 def test_a_host_that_always_cuts_fails_and_the_next_run_resumes(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(cut_after=10_000, times=None))
-    remote = Remote(host.url(NAME), sha256=SHA256)
-    message = refusal(remote, path)
-    assert message.startswith(f"{remote.url}: the transfer was interrupted: ")
+    url = host.url(NAME)
+    message = refusal(url, path)
+    assert message.startswith(f"{url}: the transfer was interrupted: ")
     assert message.endswith(f"; check the network, or put the file at {path} yourself")
     assert len(host.requests) == 4
     assert left(path) == {"file.tar.part", "file.tar.part.json"}
     host.mend()
-    assert fetch(remote, path).read_bytes() == CONTENT
+    assert fetch(url, path).read_bytes() == CONTENT
     assert ranges(host)[-1] == "bytes=40000-"
     assert left(path) == set()
 
@@ -151,14 +137,14 @@ def test_tries_that_get_ahead_are_not_counted(
 ) -> None:
     monkeypatch.setattr(downloads, "HEADWAY_BYTES", 10_000)
     host.fault(NAME, Fault(cut_after=30_000, times=None))
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert len(host.requests) == 9
 
 
 def test_tries_that_start_over_are_counted(host: Host, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "HEADWAY_BYTES", 200_000)
     host.fault(NAME, Fault(cut_after=30_000, no_ranges=True, times=None))
-    refusal(Remote(host.url(NAME)), path)
+    refusal(host.url(NAME), path)
     assert len(host.requests) == 4
 
 
@@ -166,7 +152,7 @@ def test_tries_that_start_over_are_counted(host: Host, path: Path, monkeypatch: 
 def test_a_hang_is_cut(host: Host, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "READ_SECONDS", 2.0)
     host.fault(NAME, Fault(hang_after=1000), Fault(silent=True))
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None, "bytes=1000-", "bytes=1000-"]
 
 
@@ -176,22 +162,20 @@ def test_a_host_that_hangs_always_is_given_up(
 ) -> None:
     monkeypatch.setattr(downloads, "READ_SECONDS", 0.5)
     host.fault(NAME, Fault(silent=True, times=None))
-    assert f"{host.url(NAME)}: no data arrived for 0.5 s; check the network" in refusal(
-        Remote(host.url(NAME)), path
-    )
+    assert f"{host.url(NAME)}: no data arrived for 0.5 s; check the network" in refusal(host.url(NAME), path)
     assert len(host.requests) == 4
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_host_out_of_order_is_asked_again(host: Host, path: Path, status: int) -> None:
     host.fault(NAME, Fault(status=status, times=3))
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert len(host.requests) == 4
 
 
 def test_a_host_out_of_order_for_good(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(status=503, times=None))
-    assert refusal(Remote(host.url(NAME)), path) == (
+    assert refusal(host.url(NAME), path) == (
         f"{host.url(NAME)}: answers 503 Service Unavailable; "
         f"check the network, or put the file at {path} yourself"
     )
@@ -223,22 +207,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_host_that_asks_to_wait_is_waited_for(clock: Clock, host: Host, path: Path, status: int) -> None:
     host.fault(NAME, Fault(status=status, headers={"Retry-After": "1"}))
-    fetch(Remote(host.url(NAME)), path)
+    fetch(host.url(NAME), path)
     assert len(host.requests) == 2
     assert clock.waits == [1.0]
 
 
 def test_retry_after_may_be_a_date(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(status=429, headers={"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}))
-    assert "answers 429 Too Many Requests and asks to wait 2," in refusal(Remote(host.url(NAME)), path)
+    assert "answers 429 Too Many Requests and asks to wait 2," in refusal(host.url(NAME), path)
     host.fault(NAME, Fault(status=429, headers={"Retry-After": "Fri, 01 Jan 2010 00:00:00 GMT"}))
     host.fault(NAME, Fault(status=429, headers={"Retry-After": "soon"}))
-    fetch(Remote(host.url(NAME)), path)
+    fetch(host.url(NAME), path)
 
 
 def test_a_wait_that_is_too_long_is_refused_at_once(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(status=429, headers={"Retry-After": "3600"}))
-    message = refusal(Remote(host.url(NAME)), path)
+    message = refusal(host.url(NAME), path)
     assert message.startswith(
         f"{host.url(NAME)}: answers 429 Too Many Requests and asks to wait 3,600 s; check the network"
     )
@@ -248,7 +232,7 @@ def test_a_wait_that_is_too_long_is_refused_at_once(host: Host, path: Path) -> N
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_a_file_that_the_host_does_not_give_is_refused_at_once(host: Host, path: Path, status: int) -> None:
     host.fault(NAME, Fault(status=status))
-    assert f"{host.url(NAME)}: answers {status} " in refusal(Remote(host.url(NAME)), path)
+    assert f"{host.url(NAME)}: answers {status} " in refusal(host.url(NAME), path)
     assert len(host.requests) == 1
     assert left(path) == set()
 
@@ -262,7 +246,7 @@ def closed_port() -> int:
 
 def test_a_host_that_refuses_connections_fails_soon(path: Path, clock: Clock) -> None:
     url = f"http://127.0.0.1:{closed_port()}/x"
-    assert refusal(Remote(url), path) == (
+    assert refusal(url, path) == (
         f"{url}: cannot be reached: [Errno 111] Connection refused; "
         f"check the network, or put the file at {path} yourself"
     )
@@ -283,7 +267,7 @@ def test_a_host_without_an_address_fails_soon(
         return look_up(host, port)
 
     monkeypatch.setattr(socket, "getaddrinfo", without_network)
-    message = refusal(Remote(f"http://{name}/x"), path)
+    message = refusal(f"http://{name}/x", path)
     assert message.startswith(f"http://{name}/x: cannot be reached: {name}: ")
     assert reason in message
 
@@ -296,57 +280,35 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(downloads, "REACH_SECONDS", 0.1)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(1))
     url = "http://far.example/x"
-    message = refusal(Remote(url), path)
+    message = refusal(url, path)
     assert message.startswith(f"{url}: cannot be reached: no address of far.example was found within 0.1 s; ")
 
 
 @pytest.mark.parametrize("url", ["file.tar", "ftp://127.0.0.1/x", "http://h:port/x", "http:///x"])
 def test_an_invalid_address_is_refused_at_once(path: Path, url: str) -> None:
-    assert refusal(Remote(url), path).startswith(f"{url}: is not a valid file address: ")
-
-
-def test_a_wrong_hash(host: Host, path: Path) -> None:
-    host.fault(NAME, Fault(body=b"x" * len(CONTENT)))
-    remote = Remote(host.url(NAME), sha256=SHA256)
-    got = hashlib.sha256(b"x" * len(CONTENT)).hexdigest()
-    assert refusal(remote, path) == (
-        f"{remote.url}: sha256 must be {SHA256}, got {got}; the download is removed: "
-        f"try again, or put the file at {path} yourself"
-    )
-    assert left(path) == set()
-    assert fetch(remote, path).read_bytes() == CONTENT
-
-
-def test_an_unpublished_size_is_refused_before_downloading(host: Host, path: Path) -> None:
-    remote = Remote(host.url(NAME), size=1000)
-    assert refusal(remote, path) == (
-        f"{remote.url}: must have 1,000 bytes as published, the host announces 256,000; "
-        f"put the file at {path} yourself"
-    )
-    assert left(path) == set()
+    assert refusal(url, path).startswith(f"{url}: is not a valid file address: ")
 
 
 def test_a_host_that_does_not_announce_the_size(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(chunked=True), Fault(chunked=True, cut_after=70_000))
-    fetch(Remote(host.url(NAME)), path)
+    fetch(host.url(NAME), path)
     assert path.read_bytes() == CONTENT
     path.unlink()
-    fetch(Remote(host.url(NAME)), path)
+    fetch(host.url(NAME), path)
     assert path.read_bytes() == CONTENT
     assert ranges(host) == [None, None, "bytes=70000-"]
 
 
-def test_more_bytes_than_published(host: Host, path: Path) -> None:
-    host.fault(NAME, Fault(chunked=True))
-    assert refusal(Remote(host.url(NAME), size=1000), path) == (
-        f"{host.url(NAME)}: must have 1,000 bytes, the host sends more"
-    )
+def test_more_bytes_than_announced_are_refused(host: Host, path: Path) -> None:
+    leave(host, path, 1000, total=2000)
+    host.fault(NAME, Fault(chunked=True, headers={"Content-Range": "bytes 1000-1999/2000"}))
+    assert refusal(host.url(NAME), path) == f"{host.url(NAME)}: must have 2,000 bytes, the host sends more"
     assert left(path) == set()
 
 
 def test_an_encoded_body_is_refused(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(headers={"Content-Encoding": "gzip"}, body=gzip.compress(CONTENT)))
-    assert refusal(Remote(host.url(NAME)), path) == (
+    assert refusal(host.url(NAME), path) == (
         f"{host.url(NAME)}: must be sent without Content-Encoding, is sent with gzip; "
         f"check the network, or put the file at {path} yourself"
     )
@@ -362,26 +324,19 @@ def test_an_encoding_of_the_file_itself_is_accepted(
 ) -> None:
     """Some hosts name a file's own compression as the encoding of the transfer."""
     host.fault(NAME, Fault(headers={"Content-Encoding": encoding}))
-    assert fetch(Remote(host.url(NAME)), tmp_path / name).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), tmp_path / name).read_bytes() == CONTENT
 
 
 def test_an_end_like_a_cut_is_refused(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(headers={"Content-Length": None}, times=None))
-    assert refusal(Remote(host.url(NAME)), path) == (
-        f"{host.url(NAME)}: the host must announce a size, none is published either; "
-        f"put the file at {path} yourself"
+    assert refusal(host.url(NAME), path) == (
+        f"{host.url(NAME)}: the host must announce a size; put the file at {path} yourself"
     )
-    assert fetch(Remote(host.url(NAME), sha256=SHA256), path).read_bytes() == CONTENT
-    path.unlink()
-    host.mend()
-    host.fault(NAME, Fault(headers={"Content-Length": None}, cut_after=70_000))
-    assert fetch(Remote(host.url(NAME), size=len(CONTENT)), path).read_bytes() == CONTENT
-    assert ranges(host)[-1] == "bytes=70000-"
 
 
 def test_a_file_too_large_for_the_disk_is_refused_at_once(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(headers={"Content-Length": str(10**18)}))
-    message = refusal(Remote(host.url(NAME)), path)
+    message = refusal(host.url(NAME), path)
     assert message.startswith(f"{host.url(NAME)}: needs 1,000,000,000,000.0 MB in {path.parent}, where ")
     assert message.endswith(" MB are free")
     assert left(path) == set()
@@ -389,24 +344,24 @@ def test_a_file_too_large_for_the_disk_is_refused_at_once(host: Host, path: Path
 
 def test_a_folder_that_cannot_be_written(host: Host, path: Path) -> None:
     path.parent.write_bytes(b"a file")
-    assert refusal(Remote(host.url(NAME)), path) == f"{path}: cannot be written: Not a directory"
+    assert refusal(host.url(NAME), path) == f"{path}: cannot be written: Not a directory"
 
 
 def test_a_disk_that_is_full_in_the_middle(host: Host, path: Path) -> None:
     script = """
         import resource, sys
         from pathlib import Path
-        from themo.fetching.downloads import Remote, fetch
+        from themo.fetching.downloads import fetch
         from themo.errors import InputError
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
-            fetch(Remote(sys.argv[1]), Path(sys.argv[2]))
+            fetch(sys.argv[1], Path(sys.argv[2]))
         except InputError as error:
             print(error)
     """
     out = python(script, host.url(NAME), path).communicate(timeout=300)[0]
     assert out == f"{path}: cannot be written: File too large\n"
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None, "bytes=100000-"]
 
 
@@ -448,27 +403,21 @@ NOTES: dict[str, Callable[[Path], None]] = {
 def test_a_part_that_nothing_is_known_of_is_not_trusted(host: Host, path: Path, case: str) -> None:
     leave(host, path, 1000)
     NOTES[case](path)
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None]
 
 
 @pytest.mark.parametrize("note", [{"url": "http://other/x"}, {"validator": None}, {"total": "many"}])
 def test_a_part_of_something_else_is_not_trusted(host: Host, path: Path, note: dict[str, object]) -> None:
     leave(host, path, 1000, **note)
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
-    assert ranges(host) == [None]
-
-
-def test_a_part_of_another_size_than_published_is_not_trusted(host: Host, path: Path) -> None:
-    leave(host, path, 1000, total=5000)
-    assert fetch(Remote(host.url(NAME), size=len(CONTENT)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None]
 
 
 def test_a_part_of_an_older_version_is_thrown_away(host: Host, path: Path) -> None:
     leave(host, path, 1000, validator='"older"')
     path.with_name("file.tar.part").write_bytes(b"x" * 1000)
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     (request,) = host.requests
     assert (request.range, request.headers["if-range"]) == ("bytes=1000-", '"older"')
 
@@ -490,57 +439,49 @@ def test_a_host_that_ignores_the_condition_is_seen_through(
     leave(host, path, 1000, **note)
     path.with_name("file.tar.part").write_bytes(b"x" * 1000)
     host.fault(NAME, fault)
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == ["bytes=1000-", None]
 
 
 def test_a_host_that_sends_another_range_is_seen_through(host: Host, path: Path) -> None:
     leave(host, path, 1000)
     host.fault(NAME, Fault(headers={"Content-Range": "bytes 900-255999/256000"}))
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == ["bytes=1000-", None]
 
 
 def test_a_host_without_ranges_starts_over(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(cut_after=1000), Fault(no_ranges=True))
-    assert fetch(Remote(host.url(NAME), sha256=SHA256), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None, "bytes=1000-"]
 
 
 def test_a_file_that_has_shrunk_meanwhile(host: Host, path: Path) -> None:
     leave(host, path, 1000, total=None)
     host.fault(NAME, Fault(no_condition=True, body=b"short"), Fault(body=b"short"))
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == b"short"
+    assert fetch(host.url(NAME), path).read_bytes() == b"short"
     assert ranges(host) == ["bytes=1000-", None]
 
 
 def test_without_a_version_there_is_no_going_on(host: Host, path: Path) -> None:
     bare: dict[str, str | None] = {"ETag": 'W/"weak"', "Last-Modified": None}
     host.fault(NAME, Fault(cut_after=1000, headers=bare), Fault(headers=bare))
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None, None]
 
 
 def test_a_date_replaces_an_entity_tag(host: Host, path: Path) -> None:
     bare: dict[str, str | None] = {"ETag": 'W/"weak"'}
     host.fault(NAME, Fault(cut_after=1000, headers=bare), Fault(headers=bare))
-    assert fetch(Remote(host.url(NAME)), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None, "bytes=1000-"]
     assert host.requests[1].headers["if-range"].endswith(" GMT")
 
 
-def test_a_part_that_was_whole_is_only_checked(host: Host, path: Path) -> None:
+def test_a_part_that_was_whole_is_not_requested_again(host: Host, path: Path) -> None:
     leave(host, path, len(CONTENT))
-    assert fetch(Remote(host.url(NAME), sha256=SHA256), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert host.requests == []
-
-
-def test_the_hash_covers_bytes_received_before(host: Host, path: Path) -> None:
-    leave(host, path, 1000)
-    path.with_name("file.tar.part").write_bytes(b"x" * 1000)
-    assert "sha256 must be" in refusal(Remote(host.url(NAME), sha256=SHA256), path)
-    assert ranges(host) == ["bytes=1000-"]
-    assert left(path) == set()
 
 
 def contents_and_cuts() -> st.SearchStrategy[tuple[bytes, list[int]]]:
@@ -552,23 +493,22 @@ def contents_and_cuts() -> st.SearchStrategy[tuple[bytes, list[int]]]:
 
 
 @settings(max_examples=25)
-@given(contents_and_cuts(), st.booleans(), st.booleans())
-@example((b"abc", [0, 3]), True, False)
-def test_any_cuts_are_mended(drawn: tuple[bytes, list[int]], hashed: bool, between_runs: bool) -> None:
+@given(contents_and_cuts(), st.booleans())
+@example((b"abc", [0, 3]), False)
+def test_any_cuts_are_mended(drawn: tuple[bytes, list[int]], between_runs: bool) -> None:
     content, cuts = drawn
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         patch.setattr(themo_hosts, "BACKOFF_SECONDS", () if between_runs else (0.0,) * 3)
         (folder / "served").mkdir()
         (folder / "served" / "x").write_bytes(content)
-        sha256 = hashlib.sha256(content).hexdigest() if hashed else None
         with Host(folder / "served") as host:
             host.fault("x", *(Fault(cut_after=cut) for cut in cuts))
-            remote, path = Remote(host.url("x"), sha256=sha256), folder / "x"
+            url, path = host.url("x"), folder / "x"
             for _ in cuts if between_runs else []:
                 with contextlib.suppress(InputError):
-                    fetch(remote, path)
-            assert fetch(remote, path).read_bytes() == content
+                    fetch(url, path)
+            assert fetch(url, path).read_bytes() == content
             assert sum(request.sent for request in host.requests) == len(content)
         assert {p.name for p in folder.iterdir()} - {".x.lock"} == {"served", "x"}
 
@@ -579,8 +519,8 @@ def test_any_cuts_are_mended(drawn: tuple[bytes, list[int]], hashed: bool, betwe
 FETCH = """
     import sys
     from pathlib import Path
-    from themo.fetching.downloads import Remote, fetch
-    print(fetch(Remote(sys.argv[1], sha256=sys.argv[3]), Path(sys.argv[2])))
+    from themo.fetching.downloads import fetch
+    print(fetch(sys.argv[1], Path(sys.argv[2])))
 """
 
 
@@ -588,11 +528,11 @@ FETCH_WHEN_TOLD = """
     import sys
     from pathlib import Path
     import themo.files.locks
-    from themo.fetching.downloads import Remote, fetch
+    from themo.fetching.downloads import fetch
     themo.files.locks.SECONDS_OF_SILENCE = 0.1
     print("ready", flush=True)
     sys.stdin.readline()
-    print(fetch(Remote(sys.argv[1], sha256=sys.argv[3]), Path(sys.argv[2])))
+    print(fetch(sys.argv[1], Path(sys.argv[2])))
 """
 
 
@@ -614,14 +554,14 @@ def size(path: Path) -> int:
 
 def test_a_killed_process_loses_nothing(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(hang_after=180_000))
-    process = python(FETCH, host.url(NAME), path, SHA256)
+    process = python(FETCH, host.url(NAME), path)
     part = path.with_name("file.tar.part")
     wait_until(lambda: size(part) > 100_000, process)
     process.kill()
     process.communicate()
     assert not path.exists()
     there = size(part)
-    assert fetch(Remote(host.url(NAME), sha256=SHA256), path).read_bytes() == CONTENT
+    assert fetch(host.url(NAME), path).read_bytes() == CONTENT
     assert ranges(host) == [None, f"bytes={there}-"]
     assert host.gets(NAME)[1].sent == len(CONTENT) - there
     assert left(path) == set()
@@ -630,7 +570,7 @@ def test_a_killed_process_loses_nothing(host: Host, path: Path) -> None:
 @pytest.mark.slow
 def test_processes_that_want_a_file_at_once_fetch_it_once(host: Host, path: Path) -> None:
     host.fault(NAME, Fault(seconds_per_block=0.15))  # 2.4 s
-    processes = [python(FETCH_WHEN_TOLD, host.url(NAME), path, SHA256) for _ in range(2)]
+    processes = [python(FETCH_WHEN_TOLD, host.url(NAME), path) for _ in range(2)]
     assert [process.stdout and process.stdout.readline() for process in processes] == ["ready\n"] * 2
     for process in processes:
         assert process.stdin is not None
@@ -647,7 +587,7 @@ def test_processes_that_want_a_file_at_once_fetch_it_once(host: Host, path: Path
 
 
 def test_a_probe_returns_the_size_and_downloads_nothing(host: Host) -> None:
-    assert probe(Remote(host.url(NAME))) == len(CONTENT)
+    assert probe(host.url(NAME)) == len(CONTENT)
     assert [(request.method, request.sent) for request in host.requests] == [("HEAD", 0)]
 
 
@@ -658,16 +598,15 @@ def test_a_probe_returns_the_size_and_downloads_nothing(host: Host) -> None:
         *(Fault(status=status, headers={"Content-Length": None}) for status in (403, 405, 429, 503)),
     ],
 )
-def test_a_probe_without_a_size_uses_the_published_one(host: Host, fault: Fault) -> None:
-    host.fault(NAME, fault, fault)
-    assert probe(Remote(host.url(NAME))) is None
-    assert probe(Remote(host.url(NAME), size=7)) == 7
-    assert len(host.requests) == 2
+def test_a_probe_without_a_size_returns_none(host: Host, fault: Fault) -> None:
+    host.fault(NAME, fault)
+    assert probe(host.url(NAME)) is None
+    assert len(host.requests) == 1
 
 
 def test_a_probe_for_a_missing_file_is_refused(host: Host) -> None:
     with pytest.raises(InputError) as caught:
-        probe(Remote(host.url("nothing")))
+        probe(host.url("nothing"))
     assert str(caught.value) == f"{host.url('nothing')}: answers 404 Not Found; check the network"
     assert len(host.requests) == 1
 
@@ -675,7 +614,7 @@ def test_a_probe_for_a_missing_file_is_refused(host: Host) -> None:
 def test_a_probe_of_a_host_that_cannot_be_reached(clock: Clock) -> None:
     url = f"http://127.0.0.1:{closed_port()}/x"
     with pytest.raises(InputError) as caught:
-        probe(Remote(url))
+        probe(url)
     assert str(caught.value) == f"{url}: cannot be reached: [Errno 111] Connection refused; check the network"
     assert clock.waits == [0.5, 1.0]
 
@@ -686,5 +625,5 @@ def test_a_probe_of_a_host_that_hangs(host: Host, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(downloads, "REACH_SECONDS", 0.1)
     host.fault(NAME, Fault(silent=True, times=None))
     with pytest.raises(InputError, match=r": no data arrived for 0\.2 s; check the network$"):
-        probe(Remote(host.url(NAME)))
+        probe(host.url(NAME))
     assert len(host.requests) == 1

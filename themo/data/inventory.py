@@ -150,5 +150,5 @@ def _test_data(settings: Settings, offline: bool) -> Iterator[Item]:
                 size = None
             amount = f"{size / 1e6:,.1f} MB" if size is not None else "size unknown"
             asked = "" if part.is_captions else " (--tests)"
-            state = f"missing: {amount} from {urlsplit(part.source.url).hostname}{asked}"
+            state = f"missing: {amount} from {urlsplit(part.source).hostname}{asked}"
         yield Item(part.name, str(part.place), state)

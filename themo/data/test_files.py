@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from themo.config.benchmarks import BenchmarkSettings
 from themo.config.settings import Settings
@@ -19,9 +18,6 @@ from themo.errors import InputError
 from themo.fetching.archives import is_unpacked, refuse_other_kinds, unpack
 from themo.files.locks import alone
 from themo.process.progress import console
-
-if TYPE_CHECKING:
-    from themo.fetching.partial_file import Remote
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Part:
 
     name: str
     place: Path
-    source: Remote
+    source: str
     signs: tuple[str, ...] = ()
     captions: Path | None = None
     keep: Callable[[str], bool] = lambda _: True
@@ -53,7 +49,7 @@ class Part:
 
         The place is part of the name, since addresses of two parts may end alike; the address's query is not.
         """
-        name = Path(re.split("[?#]", self.source.url)[0]).name
+        name = Path(re.split("[?#]", self.source)[0]).name
         return self.place.parent / f"{self.place.name}-{name}" if self.signs else None
 
     @property
@@ -88,12 +84,6 @@ def _is_for_tests(member: str) -> bool:
     return re.match(r"ILSVRC/(Data|Annotations)/CLS-LOC/(train|test)/", member) is None
 
 
-def _remote(url: str) -> Remote:
-    from themo.fetching.partial_file import Remote
-
-    return Remote(url)
-
-
 def parts(settings: Settings) -> Iterator[Part]:
     """Yield the parts of the test data with a place and an address in the settings."""
     config = settings.benchmarks
@@ -103,19 +93,19 @@ def parts(settings: Settings) -> Iterator[Part]:
             path = find_file(Path(config.captions), name)
             if not path.is_file():
                 path = Path(config.captions) / folder / name
-            source = _remote(f"{config.captions_source}/{folder}/{name}")
+            source = f"{config.captions_source}/{folder}/{name}"
             yield Part(f"XTD10 {name}", path, source, is_captions=True)
     yield from _captions_of_sets(config)
     if config.images is not None and config.images_source is not None:
         place = Path(config.images)
         captions = Path(config.captions) if config.captions is not None else None
         folders = ("train2014", "val2014")
-        yield Part("MSCOCO images", place, _remote(config.images_source), folders, captions)
+        yield Part("MSCOCO images", place, config.images_source, folders, captions)
     if config.imagenet is not None and config.imagenet_source is not None:
         place = Path(config.imagenet)
         images = tuple(f"ILSVRC/{kind}/CLS-LOC/val" for kind in ("Data", "Annotations"))
         signs = (*images, "LOC_synset_mapping.txt")
-        source = _remote(config.imagenet_source)
+        source = config.imagenet_source
         yield Part("ImageNet validation", place, source, signs, keep=_is_for_tests)
 
 
@@ -125,14 +115,14 @@ def _captions_of_sets(config: BenchmarkSettings) -> Iterator[Part]:
         yield Part(
             "Crossmodal-3600 captions",
             Path(config.xm3600_captions),
-            _remote(config.xm3600_captions_source),
+            config.xm3600_captions_source,
             (CAPTIONS_FILE,),
             keep=lambda member: member == CAPTIONS_FILE,
             is_captions=True,
         )
     if config.xflickrco_captions is not None and config.xflickrco_captions_source is not None:
         for name in map(captions_file, dict.fromkeys((ENGLISH, config.language))):
-            source = _remote(f"{config.xflickrco_captions_source}/{name}")
+            source = f"{config.xflickrco_captions_source}/{name}"
             yield Part(f"xFlickr&CO {name}", Path(config.xflickrco_captions, name), source, is_captions=True)
 
 
@@ -184,17 +174,17 @@ def _fetch(part: Part, offline: bool) -> None:
 
     archive = part.archive
     if archive is None:
-        console.print(f"{part.name}: from {part.source.url} to {part.place}")
+        console.print(f"{part.name}: from {part.source} to {part.place}")
         fetch(part.source, part.place, offline=offline)
         return
-    refuse_other_kinds(archive, part.source.url)
+    refuse_other_kinds(archive, part.source)
     try:
         part.place.parent.mkdir(parents=True, exist_ok=True)
         lock = part.place.parent / f".{part.place.name}.fetching.lock"
         with alone(lock, f"{part.place}: another process is fetching it; waiting"):
             if part.is_there:  # by now
                 return
-            console.print(f"{part.name}: from {part.source.url} to {part.place}")
+            console.print(f"{part.name}: from {part.source} to {part.place}")
             was_there = archive.exists()  # put there by the user, or downloaded by a killed run
             fetch(part.source, archive, offline=offline)
             unpack(archive, part.place, part.keep)

@@ -1,4 +1,4 @@
-"""Downloads of large files: fetched once, resumed, checked.
+"""Downloads of large files: fetched once, resumed.
 
 After a kill, the rest is requested if the host still has the version of the partial file, else the whole file
 (``Range`` with ``If-Range``, RFC 9110, section 13.1.5). Bytes are stored as sent.
@@ -19,7 +19,7 @@ from themo.fetching.hosts import (
     client_of,
     length_of,
 )
-from themo.fetching.partial_file import MB, PartialFile, Remote
+from themo.fetching.partial_file import MB, PartialFile
 from themo.files.locks import alone
 from themo.process.progress import track
 
@@ -33,15 +33,14 @@ HEADWAY_BYTES = 1 << 20
 """Progress of a try, in bytes, that resets the backoff."""
 
 
-def fetch(remote: Remote, path: Path, *, offline: bool = False) -> Path:
+def fetch(url: str, path: Path, *, offline: bool = False) -> Path:
     """Download a file unless it exists.
 
-    The hash of an existing file is not checked, since it may be large and the user's own. A file of another
-    size than published is refused, not replaced, for the same reason. A lock leaves the download to one of
-    several processes.
+    An existing file is not checked: it may be the user's own. A lock leaves the download to one of several
+    processes.
 
     Args:
-        remote: Address, with size and hash to check if published.
+        url: Address of the file.
         path: Path of the file; its parents are made.
         offline: No network access.
 
@@ -50,82 +49,73 @@ def fetch(remote: Remote, path: Path, *, offline: bool = False) -> Path:
 
     Raises:
         InputError: The file is missing and `offline` is set; the host is unreachable, refuses the file or
-            keeps failing; the disk is too small; size or hash differ from the published ones; `path` cannot
-            be written.
+            keeps failing; the disk is too small; `path` cannot be written.
     """
     try:
-        if _is_there(remote, path):
+        if _is_there(path):
             return path
         if offline:
-            raise InputError(
-                f"{remote.url}: is needed, and this run is offline; put the file at {path} yourself"
-            )
+            raise InputError(f"{url}: is needed, and this run is offline; put the file at {path} yourself")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f".{path.name}.lock")
         with alone(lock, f"{path}: another process is fetching it; waiting"):
-            if not _is_there(remote, path):
-                _download(remote, path)
+            if not _is_there(path):
+                _download(url, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
 
 
-def probe(remote: Remote) -> int | None:
-    """Return a file's size in bytes without downloading it: the host's, else the published one, else None.
+def probe(url: str) -> int | None:
+    """Return a file's size in bytes as its host announces it, else None; nothing is downloaded.
 
     Raises:
         InputError: The host is unreachable or does not answer, or lacks the file.
     """
-    backoff = Backoff(remote.url, within=REACH_SECONDS)
+    backoff = Backoff(url, within=REACH_SECONDS)
     with client_of(PROBE_SECONDS) as client:
         while True:
             try:
-                with answer_of(client, "HEAD", remote.url) as response:
-                    announced = length_of(response)
-                    return remote.size if announced is None else announced
+                with answer_of(client, "HEAD", url) as response:
+                    return length_of(response)
             except HostError as failure:
                 # many hosts answer HEAD with 403, 405 or 429, and GET with the file
                 if failure.status is not None and failure.status not in (404, 410):
-                    return remote.size
+                    return None
                 if not backoff.wait_to_retry(failure):
-                    raise InputError(f"{remote.url}: {failure}; check the network") from failure
+                    raise InputError(f"{url}: {failure}; check the network") from failure
 
 
-def _is_there(remote: Remote, path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        size = path.stat().st_size
+        path.stat()  # raises where a parent is a file, unlike `exists`
     except FileNotFoundError:
         return False
     if not path.is_file():
         raise InputError(f"{path}: must be a file")
-    if remote.size not in (None, size):
-        raise InputError(
-            f"{path}: must have {remote.size:,} bytes, as published for {remote.url}, got {size:,}; "
-            "remove it to download it again"
-        )
     return True
 
 
-def _download(remote: Remote, path: Path) -> None:
-    part = PartialFile(remote, path)
-    backoff = Backoff(remote.url)
+def _download(url: str, path: Path) -> None:
+    part = PartialFile(url, path)
+    backoff = Backoff(url)
     furthest = part.size
     with client_of(READ_SECONDS) as client:
         while not part.is_whole:
             try:
-                _receive(client, remote, part)
+                _receive(client, url, part)
             except HostError as failure:
                 if part.size >= furthest + HEADWAY_BYTES:
                     furthest = part.size
                     backoff.reset()
                 if not backoff.wait_to_retry(failure):
                     raise InputError(
-                        f"{remote.url}: {failure}; check the network, or put the file at {path} yourself"
+                        f"{url}: {failure}; check the network, or put the file at {path} yourself"
                     ) from failure
     part.finish()
 
 
-def _receive(client: httpx2.Client, remote: Remote, part: PartialFile) -> None:
+def _receive(client: httpx2.Client, url: str, part: PartialFile) -> None:
     """Try once to receive the rest of a file, or all of it.
 
     Raises:
@@ -134,7 +124,7 @@ def _receive(client: httpx2.Client, remote: Remote, part: PartialFile) -> None:
     rest: dict[str, str] = {}
     if part.size and part.validator:
         rest = {"Range": f"bytes={part.size}-", "If-Range": part.validator}
-    with answer_of(client, "GET", remote.url, rest) as response:
+    with answer_of(client, "GET", url, rest) as response:
         _refuse_encoded(response, part.name)
         if response.status_code == 200:
             part.start_over(response)

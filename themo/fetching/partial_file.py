@@ -6,33 +6,18 @@ version of the partial file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 
 from themo.errors import InputError
 from themo.fetching.hosts import HostError, length_of, validator_of
-from themo.process.progress import track
 
-CHUNK_BYTES = 1 << 20
 MB = 1e6
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file on a host, with its published size and hash."""
-
-    url: str
-    size: int | None = None
-    """Published size in bytes; None if unknown."""
-    sha256: str | None = None
-    """Published hash, 64 hexadecimal digits; None if unknown."""
 
 
 class PartialFile:
@@ -46,15 +31,12 @@ class PartialFile:
         validator: Entity tag or date of this version of the file.
     """
 
-    def __init__(self, remote: Remote, path: Path) -> None:
-        self._remote, self._path = remote, path
+    def __init__(self, url: str, path: Path) -> None:
+        self._url, self._path = url, path
         self.name = path.name
         self.file = path.with_name(f"{path.name}.part")
         self._note = path.with_name(f"{path.name}.part.json")
         self.size, self.total, self.validator = self._read_note()
-        self._sha256 = hashlib.sha256()
-        if remote.sha256 is not None and self.size:
-            self._read_again()
 
     def _read_note(self) -> tuple[int, int | None, str | None]:
         try:
@@ -66,50 +48,33 @@ class PartialFile:
         if not isinstance(validator, str) or not isinstance(total, int | None):
             return 0, None, None
         # the record may be of another address or an older version
-        expected = total if self._remote.size is None else self._remote.size
-        if url != self._remote.url or total != expected or (total is not None and size > total):
+        if url != self._url or (total is not None and size > total):
             return 0, None, None
         return size, total, validator
 
-    def _read_again(self) -> None:
-        with (
-            self.file.open("rb") as file,
-            track(f"Hashing {self.file.name}", self.size / MB, "MB") as advance,
-        ):
-            while chunk := file.read(CHUNK_BYTES):
-                self._sha256.update(chunk)
-                advance(len(chunk) / MB)
-
     @property
     def is_whole(self) -> bool:
-        """Whether all bytes are received; they are not yet checked."""
+        """Whether all bytes are received."""
         return self.size == self.total
 
     def start_over(self, response: httpx2.Response) -> None:
         """Start over with a response of the whole file.
 
         Raises:
-            InputError: The announced size is missing, wrong or too large.
+            InputError: The announced size is missing or too large.
         """
         self.discard()
-        announced, published = length_of(response), self._remote.size
-        if published is not None and announced not in (None, published):
-            raise InputError(
-                f"{self._remote.url}: must have {published:,} bytes as published, the host announces "
-                f"{announced:,}; put the file at {self._path} yourself"
-            )
-        self.total = published if announced is None else announced
+        self.total = length_of(response)
         is_chunked = "chunked" in response.headers.get("transfer-encoding", "")
-        if self.total is None and self._remote.sha256 is None and not is_chunked:
+        if self.total is None and not is_chunked:
             # without a size, a cut connection would look like the end of the file
             raise InputError(
-                f"{self._remote.url}: the host must announce a size, none is published either; "
-                f"put the file at {self._path} yourself"
+                f"{self._url}: the host must announce a size; put the file at {self._path} yourself"
             )
         self._refuse_if_too_large()
         self.validator = validator_of(response)
         if self.validator is not None:
-            note = {"url": self._remote.url, "validator": self.validator, "total": self.total}
+            note = {"url": self._url, "validator": self.validator, "total": self.total}
             self._note.write_text(json.dumps(note), encoding="utf-8")
 
     def continue_with(self, response: httpx2.Response) -> None:
@@ -138,19 +103,17 @@ class PartialFile:
         free = shutil.disk_usage(self._path.parent).free
         if needed > free:
             raise InputError(
-                f"{self._remote.url}: needs {needed / MB:,.1f} MB in {self._path.parent}, "
+                f"{self._url}: needs {needed / MB:,.1f} MB in {self._path.parent}, "
                 f"where {free / MB:,.1f} MB are free"
             )
 
     def count(self, chunk: bytes) -> None:
-        """Count and hash bytes that were added to `file`."""
+        """Count bytes that were added to `file`."""
         self.size += len(chunk)
-        if self._remote.sha256 is not None:
-            self._sha256.update(chunk)
         total = self.total
         if total is not None and self.size > total:
             self.discard()
-            raise InputError(f"{self._remote.url}: must have {total:,} bytes, the host sends more")
+            raise InputError(f"{self._url}: must have {total:,} bytes, the host sends more")
 
     def end(self) -> None:
         """Record the end of the transfer, which completes a file of unknown size.
@@ -164,18 +127,7 @@ class PartialFile:
             raise HostError(f"the transfer was interrupted after {self.size:,} of {self.total:,} bytes")
 
     def finish(self) -> None:
-        """Check the hash and give the file its name.
-
-        Raises:
-            InputError: The hash differs from the published one; the file is removed.
-        """
-        published, got = self._remote.sha256, self._sha256.hexdigest()
-        if published is not None and got != published.lower():
-            self.discard()
-            raise InputError(
-                f"{self._remote.url}: sha256 must be {published.lower()}, got {got}; "
-                f"the download is removed: try again, or put the file at {self._path} yourself"
-            )
+        """Give the file its name."""
         with self.file.open("rb") as file:
             os.fsync(file.fileno())  # so that a power cut cannot leave the name without the bytes
         self.file.replace(self._path)
@@ -187,4 +139,3 @@ class PartialFile:
         self._note.unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
         self.size, self.total, self.validator = 0, None, None
-        self._sha256 = hashlib.sha256()
