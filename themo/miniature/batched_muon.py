@@ -11,6 +11,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+MOMENTUM = 0.95
+"""Momentum of the gradients' running mean."""
+
 STEPS = 5
 A, B, C = 3.4445, -4.7750, 2.0315
 """Coefficients of the Newton-Schulz iteration (https://kellerjordan.github.io/posts/muon)."""
@@ -24,18 +27,15 @@ class BatchedMuon(torch.optim.Optimizer):
         lr: Learning rate, scaled by 0.2 sqrt(longer side), which gives updates AdamW's size
             (https://arxiv.org/abs/2502.16982).
         weight_decay: Share of a matrix removed per step, relative to the learning rate.
-        momentum: Momentum of the gradients' running mean.
     """
 
-    def __init__(
-        self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
-    ) -> None:
+    def __init__(self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
         by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
         for matrix in matrices:
             rows, columns = matrix.shape
             by_shape.setdefault((min(rows, columns), max(rows, columns)), []).append(matrix)
         groups = [{"params": params} for params in by_shape.values()]
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -45,8 +45,8 @@ class BatchedMuon(torch.optim.Optimizer):
             gradient = torch.stack([_wide(matrix.grad) for matrix in matrices if matrix.grad is not None])
             state = self.state[matrices[0]]  # of the group
             mean = state.setdefault("momentum_buffer", torch.zeros_like(gradient))
-            mean.lerp_(gradient, 1 - group["momentum"])
-            updates = orthogonalised(gradient.lerp(mean, group["momentum"]))
+            mean.lerp_(gradient, 1 - MOMENTUM)
+            updates = orthogonalised(gradient.lerp(mean, MOMENTUM))
             lr, (_, longer) = group["lr"], gradient.shape[1:]
             for matrix, update in zip(matrices, updates, strict=True):
                 turned = update if matrix.shape == update.shape else update.T

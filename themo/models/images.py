@@ -100,14 +100,14 @@ def load_images(
 
 
 def load_identified(
-    paths: Sequence[Path], transform: Transform, workers: int | None = None
+    paths: Sequence[Path], transform: Transform
 ) -> Generator[Identified | InputError, None, None]:
     """Load images upright, with digests that identify equal pictures; else as `load_images` does.
 
     Large JPEGs are decoded at a half, a quarter or an eighth of their size where that is enough.
     """
     load = _Load(Upright(transform), identify=True, enough=enough_pixels(transform))
-    yield from _load_all(paths, load, workers)
+    yield from _load_all(paths, load, workers=None)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ processor time and 160 MB in each process that trains.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,22 +15,6 @@ from torch.optim.adam import adam
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
-
-
-class Optimizer(Protocol):
-    """The part of torch's optimisers that `themo.training.optimization.Updater` needs.
-
-    Attributes:
-        param_groups: Groups of parameters, each with its learning rate ``lr``.
-    """
-
-    param_groups: list[dict[str, Any]]
-
-    def step(self) -> Any:
-        """Update the parameters with their gradients."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
 
 
 class Adam:

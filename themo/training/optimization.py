@@ -15,7 +15,7 @@ from themo.data.batches import Batch
 from themo.errors import reason_of
 from themo.models.student import Student
 from themo.process.devices import autocast, is_out_of_memory
-from themo.training.adam import Adam, Optimizer
+from themo.training.adam import Adam
 from themo.training.distributed import Group
 from themo.training.losses import Loss
 
@@ -63,7 +63,7 @@ class Updater:
     def __init__(
         self,
         student: Student,
-        optimizer: Optimizer,
+        optimizer: Adam | torch.optim.Optimizer,
         loss_of: Loss,
         dtype: torch.dtype,
         *,

@@ -223,7 +223,7 @@ class Importance:
         return self.share > self.chance
 
 
-def importances(history: OptunaStudy, seed: int = 0) -> list[Importance]:
+def importances(history: OptunaStudy) -> list[Importance]:
     """Importance of the settings, largest first; empty with too few trials or equal objectives.
 
     PED-ANOVA (Watanabe et al., 2023, https://arxiv.org/abs/2304.10255): how much the best tenth of trials
@@ -233,13 +233,12 @@ def importances(history: OptunaStudy, seed: int = 0) -> list[Importance]:
 
     Args:
         history: From `scored`.
-        seed: Seed of the permutations.
     """
     values = [trial.values[0] for trial in history.trials]
     if len(values) < MIN_TRIALS_FOR_IMPORTANCE or len(set(values)) < 2:
         return []
     found = _shares(history)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     shuffled = [_shares(history, rng.permutation(values).tolist()) for _ in range(SHUFFLES)]
     return [
         Importance(name, share, float(np.quantile([random.get(name, 0.0) for random in shuffled], 0.95)))
