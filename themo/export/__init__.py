@@ -1,9 +1,9 @@
 """Exports of a student to the formats of other tools, one module per format.
 
 A format's module has the hub's names of library and task in ``LIBRARY`` and ``TASK``, and in ``NORMALIZED``
-whether its vectors have length 1. ``refuse(source)`` refuses students that the format cannot hold,
-``write(folder, source, ...)`` writes the files and returns notes on deviations for the card, and
-``usage(student, repository)`` returns the card's lines of code.
+whether its vectors have length 1. ``write(folder, request)`` writes the files and returns notes on deviations
+for the card, and ``usage(request)`` returns the card's lines of code. A module whose format cannot hold every
+student has ``refuse(source)``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from themo.export import FORMATS, onnx_format
 from themo.export.backbone_files import round_backbone
@@ -14,8 +13,10 @@ from themo.export.folders import refuse_taken, whole_folder
 from themo.export.model_card import Card
 from themo.export.quality import Quality, Sentences
 from themo.export.refusals import refuse_options
+from themo.export.request import Request
 from themo.export.source import Source
 from themo.files.atomic import write_text
+from themo.models.table_folders import is_table
 from themo.models.tokens import Tokenizer, uncomposed_tokens
 from themo.process.progress import waiting
 
@@ -69,37 +70,32 @@ def export_version(
     refuse_options(format_name, int8, sentences, repository, bf16)
     refuse_taken(output)
     module = import_module(f"themo.export.{FORMATS[format_name]}")
-    module.refuse(source)
+    if hasattr(module, "refuse"):
+        module.refuse(source)
+    request = Request(source, output, sentences, repository)
     measured_on = None
     if int8:
         measured_on = Sentences.of_file(sentences, source) if sentences else Sentences.of_validation(source)
     quality = None
     with whole_folder(output) as folder, waiting(f"Writing {format_name}"):
-        address: tuple[Any, ...] = ()
-        if format_name == "open_clip":
-            address = (repository or str(output.absolute()),)
-        elif format_name == "static":
-            address = (sentences,)
-        notes = module.write(folder, source, *address)
+        notes = module.write(folder, request)
         if bf16:
             notes = [*notes, round_backbone(folder)]
         if measured_on is not None:
             quality, words = onnx_format.write_int8(folder, measured_on)
             notes += words
-        if format_name != "static":  # its tokenizer is not the student's
+        if not is_table(folder):  # a table's tokenizer is not the student's
             notes += _of_tokenizer(source.tokenizer)
-        usage = module.usage(source.student, repository)
-        sentences_NE = example_vectors(folder, source)
         card = Card(
             source,
             module.LIBRARY,
             module.TASK,
-            usage,
+            module.usage(request),
             notes,
             normalized=module.NORMALIZED,
-            is_table=format_name == "static",
+            is_table=is_table(folder),
             repository=repository,
-            vectors_NE=sentences_NE,
+            vectors_NE=example_vectors(folder, source),
         )
         write_text(folder / "README.md", card.render())
     return Export(output, format_name, source.student.head.dimension, notes, quality)

@@ -22,6 +22,7 @@ from themo.errors import InputError
 from themo.export.backbone_files import write_tokenizer
 from themo.export.onnx_graph import refuse_graph
 from themo.export.quality import Sentences
+from themo.export.request import Request
 from themo.export.source import Source
 from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
 from themo.models.runtimes.graphs import open_graph, plain_attention, write_module
@@ -60,13 +61,14 @@ def refuse(source: Source) -> None:
     refuse_graph("immich", str(source.version), source.trained)
 
 
-def write(folder: Path, source: Source) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card.
 
     Raises:
         InputError: The teacher's image tower is too large for a file.
         RuntimeError: A graph does not give our vectors.
     """
+    source = request.source
     visual = source.teacher.model.visual
     refuse_graph("immich", f"the image tower of {source.settings.teacher.architecture}", visual)
     config = model_config(Sources(source.settings).resolve(source.settings.teacher.architecture))
@@ -177,7 +179,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def usage(_student: Student, _repository: str | None) -> str:
+def usage(_request: Request) -> str:
     """Return the card's lines of code, which read a text as immich does."""
     return """\
 ```python

@@ -13,8 +13,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from themo.export import onnx_format
-from themo.export.source import Source
-from themo.models.student import Student
+from themo.export.request import Request
 
 LIBRARY = "mlflow"
 TASK = "feature-extraction"
@@ -25,7 +24,7 @@ _NEEDS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers")
 refuse = partial(onnx_format.refuse, format_name="mlflow")
 
 
-def write(folder: Path, source: Source) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -35,7 +34,7 @@ def write(folder: Path, source: Source) -> list[str]:
     with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as temporary:
         encoder = Path(temporary) / "encoder"
         encoder.mkdir()
-        notes = onnx_format.write(encoder, source)
+        notes = onnx_format.write(encoder, request)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's warnings about itself
             mlflow.pyfunc.save_model(
@@ -55,7 +54,7 @@ def write(folder: Path, source: Source) -> list[str]:
     return [*notes, f"The model runs on CPUs by onnxruntime; its code, `{CODE.name}`, does not need Themo."]
 
 
-def usage(_student: Student, _repository: str | None) -> str:
+def usage(_request: Request) -> str:
     """Return the card's lines of code."""
     return """\
 ```python

@@ -21,11 +21,11 @@ from torch.nn import functional
 from themo.export.backbone_files import write_tokenizer
 from themo.export.onnx_graph import refuse_graph
 from themo.export.quality import Quality, Sentences, compare
+from themo.export.request import Request
 from themo.export.source import Source
 from themo.models.by_length import batches_by_length
 from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
 from themo.models.runtimes.graphs import INPUTS, OUTPUT, open_graph, write_graph
-from themo.models.student import Student
 
 LIBRARY = "onnx"
 TASK = "feature-extraction"
@@ -49,12 +49,13 @@ def refuse(source: Source, format_name: str = "onnx") -> None:
     refuse_graph(format_name, str(source.version), source.trained)
 
 
-def write(folder: Path, source: Source) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card.
 
     Raises:
         RuntimeError: The graph does not give the student's vectors.
     """
+    source = request.source
     write_graph(folder / MODEL, source.student)
     write_tokenizer(folder, source.tokenizer, source.student.head.max_length)
     probes = Sentences.of_texts(PROBES, source)
@@ -133,7 +134,7 @@ def _padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Any, Any]:
     return ids, mask
 
 
-def usage(_student: Student, _repository: str | None) -> str:
+def usage(_request: Request) -> str:
     """Return the card's lines of code."""
     return """\
 ```python

@@ -18,6 +18,7 @@ from torch.nn import functional
 from themo.data.sources import Sources
 from themo.errors import InputError
 from themo.export.backbone_files import write_config, write_tensors, write_tokenizer
+from themo.export.request import Request
 from themo.export.source import Source
 from themo.models.backbones import longest_input
 from themo.models.runtimes.encoder import LEAST_COSINE, PROBES
@@ -62,18 +63,14 @@ def refuse(source: Source) -> None:
         raise InputError(f"--format open_clip cannot export {source.version}: {reason}")
 
 
-def write(folder: Path, source: Source, address: str) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card.
-
-    Args:
-        folder: Folder to write.
-        source: The version.
-        address: Location of ``config.json`` for transformers: the final folder, or a repository.
 
     Raises:
         InputError: The teacher has no image tower of its own, or the bias cannot be represented exactly
             enough.
     """
+    source = request.source
     teacher, student = source.teacher, source.student
     notes = []
     if student.head.projection_bias:
@@ -99,6 +96,7 @@ def write(folder: Path, source: Source, address: str) -> list[str]:
             f"{n_positions}."
         )
     write_tokenizer(folder, source.tokenizer, student.head.max_length)
+    address = request.repository or str(request.output.absolute())  # where transformers finds `config.json`
     config["text_cfg"] = {
         "hf_model_name": address,
         "hf_tokenizer_name": address,
@@ -182,11 +180,11 @@ def _weights(student: Student, model: Any, n_positions: int) -> dict[str, Tensor
     return parts
 
 
-def usage(_student: Student, repository: str | None) -> str:
+def usage(request: Request) -> str:
     """Return the card's lines of code."""
-    if repository is None:
+    if request.repository is None:
         return _USAGE + _MOVED + _BENCHMARK.replace("<name>", "local-dir:.")
-    name = f"hf-hub:{repository}"
+    name = f"hf-hub:{request.repository}"
     by_name = f"By its name, `{name}`, open_clip also finds model and tokenizer, and so does\n"
     return _USAGE + by_name + _BENCHMARK.replace("<name>", name)
 

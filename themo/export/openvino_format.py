@@ -10,11 +10,11 @@ from pathlib import Path
 
 from themo.export import sentence_transformers_format
 from themo.export.onnx_graph import refuse_graph
+from themo.export.request import Request
 from themo.export.source import Source
 from themo.files.weights import SAFE_WEIGHTS
 from themo.models.runtimes.choice import PACKAGES
 from themo.models.runtimes.graphs import write_openvino, write_states
-from themo.models.student import Student
 
 LIBRARY = sentence_transformers_format.LIBRARY
 TASK = sentence_transformers_format.TASK
@@ -31,19 +31,19 @@ def refuse(source: Source) -> None:
     refuse_graph("openvino", str(source.version), source.trained, PACKAGES["openvino"])
 
 
-def write(folder: Path, source: Source) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card."""
-    notes = sentence_transformers_format.write(folder, source)
+    notes = sentence_transformers_format.write(folder, request)
     (folder / SAFE_WEIGHTS).unlink()  # the graph holds them
     (folder / MODEL).parent.mkdir()
-    write_openvino(folder / MODEL, source.student, write_states)
+    write_openvino(folder / MODEL, request.source.student, write_states)
     return [
         *notes,
         "OpenVINO computes in bfloat16 where the CPU has units for it: cosines change by up to 1e-4.",
     ]
 
 
-def usage(student: Student, repository: str | None) -> str:
+def usage(request: Request) -> str:
     """Return the card's lines of code."""
-    lines = sentence_transformers_format.usage(student, repository)
+    lines = sentence_transformers_format.usage(request)
     return lines.replace("SentenceTransformer(place)", 'SentenceTransformer(place, backend="openvino")')

@@ -9,24 +9,19 @@ import json
 from pathlib import Path
 
 from themo.export.backbone_files import has_pooler, write_backbone, write_tensors
-from themo.export.source import Source
-from themo.models.student import Student
+from themo.export.request import Request
 
 LIBRARY = "sentence-transformers"
 TASK = "sentence-similarity"
 NORMALIZED = False
 
 
-def refuse(source: Source) -> None:
-    """Refuse nothing: the format holds every student."""
-
-
-def write(folder: Path, source: Source) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card."""
-    student = source.student
+    student = request.source.student
     head, projection = student.head, student.projection
     width = projection.in_features
-    write_backbone(folder, student, source.tokenizer)
+    write_backbone(folder, student, request.source.tokenizer)
     transformer: dict[str, object] = {"max_seq_length": head.max_length, "do_lower_case": False}
     if has_pooler(student):
         transformer["model_args"] = {"add_pooling_layer": False}
@@ -68,7 +63,7 @@ def write(folder: Path, source: Source) -> list[str]:
     return ["The last layer norm is a module `LayerNorm` of its own."] if head.last_layer_norm else []
 
 
-def usage(_student: Student, _repository: str | None) -> str:
+def usage(_request: Request) -> str:
     """Return the card's lines of code."""
     return """\
 ```python

@@ -12,7 +12,7 @@ from themo.checkpoints.versions import read_settings
 from themo.data.preparation import training_sentences
 from themo.errors import InputError
 from themo.export.quality import read_sentences
-from themo.export.source import Source
+from themo.export.request import Request
 from themo.export.static_distillation import distil
 from themo.files.atomic import write_text
 from themo.models.phrases import plain_words
@@ -32,21 +32,13 @@ _BYTES_A_NAME = 40
 _LEAST_TOKENS = 200
 
 
-def refuse(source: Source) -> None:
-    """Refuse nothing: a table can be distilled from every student."""
-
-
-def write(folder: Path, source: Source, sentences: Path | None) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card.
-
-    Args:
-        folder: An empty folder.
-        source: The version.
-        sentences: File of sentences to learn from, one per line; None: those of the training corpus.
 
     Raises:
         InputError: The sentences cannot be read, or have no word.
     """
+    source, sentences = request.source, request.sentences
     if sentences is not None:
         texts, name = read_sentences(sentences)[:MOST_SENTENCES], sentences.name
     else:
@@ -83,7 +75,7 @@ def n_tokens(student: Student) -> int:
     return max(_LEAST_TOKENS, min(MOST_TOKENS, fitting))
 
 
-def usage(_student: Student, _repository: str | None) -> str:
+def usage(_request: Request) -> str:
     """Return the card's lines of code."""
     return """\
 ```python

@@ -11,22 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from themo.export.backbone_files import has_pooler, write_backbone, write_tensors
-from themo.export.source import Source
-from themo.models.student import Student
+from themo.export.request import Request
 
 LIBRARY = "transformers"
 TASK = "feature-extraction"
 NORMALIZED = False
 
 
-def refuse(source: Source) -> None:
-    """Refuse nothing: the format holds every student."""
-
-
-def write(folder: Path, source: Source) -> list[str]:
+def write(folder: Path, request: Request) -> list[str]:
     """Write the files; return notes on deviations for the card."""
-    student = source.student
-    write_backbone(folder, student, source.tokenizer)
+    student = request.source.student
+    write_backbone(folder, student, request.source.tokenizer)
     head = {name: t for name, t in student.state_dict().items() if not name.startswith("backbone.")}
     write_tensors(folder / "head.safetensors", head)
     (folder / "head.json").write_text(json.dumps(asdict(student.head), indent=1), encoding="utf-8")
@@ -36,8 +31,9 @@ def write(folder: Path, source: Source) -> list[str]:
     ]
 
 
-def usage(student: Student, _repository: str | None) -> str:
+def usage(request: Request) -> str:
     """Return the card's lines of code."""
+    student = request.source.student
     head = student.head
     if head.pooling == "mean":
         pooling = (
