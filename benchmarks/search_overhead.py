@@ -23,13 +23,13 @@ from benchmarks.measure import Goal, Options, Row
 from themo.config import settings as config
 from themo.config.settings import Settings
 from themo.data.dataset import EncodedPairs, TrainingData
+from themo.files.run_folders import STUDY_FILE
 from tune.cluster.connection import leave
 from tune.cluster.resources import Resources
 from tune.driver.session import run_search
 from tune.results.trial_table import TRIALS_FILE
 from tune.space.search_space import from_tree
 from tune.study.growth import grow
-from tune.study.naming import STUDY_FILE
 from tune.study.search import Search, new_search
 from tune.study.study import Study
 from tune.study.work_time import session_seconds

@@ -26,9 +26,9 @@ from benchmarks.chaos.faults import KINDS, MANY, Fault, Kind, draw
 from benchmarks.chaos.server import ServerOnSqlite
 from benchmarks.measure import Goal, Options, Row
 from themo.errors import InputError
+from themo.files.run_folders import SEARCH_FILE, STUDY_FILE
 from themo.tracking.unsent import MARK_FILE
 from tune.results.parent_run import send_search
-from tune.study.naming import SEARCH_FILE, STUDY_FILE
 from tune.study.search import TRIALS_FOLDER, read_search
 from tune.study.study import Study
 

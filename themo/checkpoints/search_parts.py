@@ -12,9 +12,9 @@ from pathlib import Path
 
 from themo.config.yaml_files import read_yaml
 from themo.errors import InputError
+from themo.files.run_folders import BEST_VERSION, SEARCH_FILE, is_search
 
-SEARCH_FILE = "search.yaml"
-_BEST, _TRIALS, _TRIAL = "best", "trials", "trial-"
+_TRIALS, _TRIAL = "trials", "trial-"
 _TRIALS_DEPTH = 2
 """Folders between `_TRIALS` and a version."""
 
@@ -24,11 +24,11 @@ def search_of(version: Path) -> Path | None:
     path = version.resolve()
     if is_of_trial(path):
         folder = path.parents[_TRIALS_DEPTH + 1]
-    elif path.name == _BEST:
+    elif path.name == BEST_VERSION:
         folder = path.parent
     else:
         return None
-    return folder if (folder / SEARCH_FILE).is_file() else None
+    return folder if is_search(folder) else None
 
 
 def is_of_trial(version: Path) -> bool:

@@ -33,6 +33,7 @@ from themo.config.settings import Settings, load
 from themo.errors import InputError, reason_of
 from themo.files.atomic import old_name, replace_folder, write_text
 from themo.files.locks import is_locked, try_lock
+from themo.files.run_folders import BEST_VERSION, VERSION_FILE, is_version
 from themo.files.weights import write_weights
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def write_version(
         checkpoint: State for a resume.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", settings.to_yaml())
+    write_text(folder / VERSION_FILE, settings.to_yaml())
     if save_student is not None:
         _remove_results(folder)
         replace_folder(folder / "student", save_student)
@@ -213,13 +214,12 @@ def read_settings(version: Path) -> Settings:
     Raises:
         InputError: The folder is no version directory.
     """
-    if not (version / "config.yaml").is_file():
-        hint = (
-            f"; {version / 'best'} is the best version of this search" if (version / "best").is_dir() else ""
-        )
-        fault = "has no config.yaml" if version.exists() else "does not exist"
+    if not is_version(version):
+        best = version / BEST_VERSION
+        hint = f"; {best} is the best version of this search" if best.is_dir() else ""
+        fault = f"has no {VERSION_FILE}" if version.exists() else "does not exist"
         raise InputError(f"{version}: must be a version directory, but {fault}{hint}")
-    return load(config=version / "config.yaml")
+    return load(config=version / VERSION_FILE)
 
 
 def settings_here(version: Path, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -6,7 +6,6 @@ three need a version, which is the best one of a search. The last two take eithe
 
 from __future__ import annotations
 
-import errno
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +18,15 @@ from themo.config.sections import HIGHER_IS_BETTER
 from themo.config.settings import Settings, load
 from themo.config.yaml_files import read_yaml
 from themo.errors import InputError, did_you_mean
+from themo.files.run_folders import (
+    BEST_VERSION,
+    SEARCH_FILE,
+    STUDY_FILE,
+    VERSION_FILE,
+    is_search,
+    is_version,
+    passes,
+)
 from themo.process.progress import console
 
 VERSION_HELP = (
@@ -26,11 +34,6 @@ VERSION_HELP = (
 )
 """Help of ``--version-path``."""
 
-_VERSION_FILE = "config.yaml"
-_SEARCH_FILE = "search.yaml"
-_STUDY_FILE = "study.json"
-"""File names from `tune.study.naming`, which only the commands of searches import."""
-_BEST = "best"
 _TRIALS = "trials"
 _N_NAMED = 5
 """Runs beside a missing one that its error names."""
@@ -56,26 +59,6 @@ def given_run(options: Namespace) -> Path | None:
             f"got {options.name!r} and {str(options.version_path)!r}"
         )
     return options.version_path if options.name is None else Path(options.name)
-
-
-def is_version(folder: Path) -> bool:
-    """Whether a folder is a version directory."""
-    return _is(Path.is_file, folder / _VERSION_FILE)
-
-
-def is_search(folder: Path) -> bool:
-    """Whether a folder is a search directory."""
-    return _is(Path.is_file, folder / _SEARCH_FILE)
-
-
-def _is(check: Callable[[Path], bool], path: Path) -> bool:
-    """Whether a check of `Path` holds; False for a name that is too long for any file."""
-    try:
-        return check(path)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        return False
 
 
 def find_run(given: Path, logs_dir: Path) -> Path:
@@ -109,7 +92,7 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
         return found
     if is_search(found):
         return found.resolve()
-    if len(given.parts) > 1 and _is(Path.is_dir, given.parent):
+    if len(given.parts) > 1 and passes(Path.is_dir, given.parent):
         runs = [path.name for path in sorted(given.parent.iterdir()) if is_version(path) or is_search(path)]
         there_are = f"; known runs: {', '.join(runs[:_N_NAMED])}" if runs else ""
         raise InputError(f"{given}: is neither a version nor a search{there_are}")
@@ -121,7 +104,7 @@ def find_search_or_version(given: Path, logs_dir: Path, folder_of: Callable[[str
 
 def _named_versions(folder: Path) -> str:
     """Return "; its versions: PATH, ..." of an experiment's folder, newest first, or an empty string."""
-    if not _is(Path.is_dir, folder):
+    if not passes(Path.is_dir, folder):
         return ""
     versions = [path for path in folder.glob("version_*") if is_version(path)]
     versions.sort(key=lambda path: (len(path.name), path.name), reverse=True)
@@ -137,10 +120,10 @@ def find_newest_run(logs_dir: Path, command: str) -> Path | None:
         logs_dir: Parent of experiments and of ``tune/``.
         command: The command that takes another name, for the printed line.
     """
-    searches = [file.parent for file in logs_dir.glob(f"tune/[!.]*/{_SEARCH_FILE}") if _is_readable(file)]
+    searches = [file.parent for file in logs_dir.glob(f"tune/[!.]*/{SEARCH_FILE}") if _is_readable(file)]
     version = _newest(logs_dir, None, lambda *_: True, with_searches=False)
     times = {
-        folder: max(_written(folder / _SEARCH_FILE), _written(folder / _STUDY_FILE)) for folder in searches
+        folder: max(_written(folder / SEARCH_FILE), _written(folder / STUDY_FILE)) for folder in searches
     }
     if version is not None:
         times[version] = _written(version / "student")
@@ -181,7 +164,7 @@ def find_version(
     if is_version(found):
         return found
     if is_search(found):
-        if not is_version(found / _BEST):
+        if not is_version(found / BEST_VERSION):
             best = _best_of_trials(found, fits)
             so_far = (
                 f"its best trial so far: {best}"
@@ -189,15 +172,15 @@ def find_version(
                 else f"{found / _TRIALS} has no version {purpose} yet"
             )
             raise InputError(f"{given}: must be a search that has ended, for its best version; {so_far}")
-        console.print(f"Version: {found / _BEST}, the best of this search")
-        return found / _BEST
+        console.print(f"Version: {found / BEST_VERSION}, the best of this search")
+        return found / BEST_VERSION
     hint = ""
-    exists = _is(Path.exists, given)
+    exists = passes(Path.exists, given)
     if not exists and len(given.parts) == 1:
-        names = [folder.parent.name for folder in logs_dir.glob(f"tune/*/{_SEARCH_FILE}")]
+        names = [folder.parent.name for folder in logs_dir.glob(f"tune/*/{SEARCH_FILE}")]
         hint = f", and {logs_dir / 'tune'} has no search of this name{did_you_mean(given.name, names)}"
         hint += _named_versions(logs_dir / given)
-    fault = f"has no {_VERSION_FILE}" if exists else "does not exist"
+    fault = f"has no {VERSION_FILE}" if exists else "does not exist"
     raise InputError(f"{given}: must be a version directory, but {fault}{hint}")
 
 
@@ -209,7 +192,7 @@ def _best_of_trials(search: Path, fits: Callable[[Path, Settings], bool]) -> Pat
     for student in search.glob(f"{_TRIALS}/*/*/*/student"):  # of session, trial and checkpoint
         version = student.parent
         with suppress(InputError, KeyError, TypeError):  # damaged
-            settings = load(config=version / _VERSION_FILE)
+            settings = load(config=version / VERSION_FILE)
             score = read_summary(version)["best"][settings.objective]
             if fits(version, settings):
                 scores[version] = score if HIGHER_IS_BETTER[settings.objective] else -score
@@ -230,10 +213,10 @@ def _newest(
     """Return the fitting version whose student was written last, or None."""
     students = list(logs_dir.glob(f"{experiment or '*'}/version_*/student"))
     if experiment is None and with_searches:
-        students += logs_dir.glob(f"tune/*/{_BEST}/student")
+        students += logs_dir.glob(f"tune/*/{BEST_VERSION}/student")
     for student in sorted(students, key=_written, reverse=True):
         with suppress(InputError):  # damaged
-            if fits(student.parent, load(config=student.parent / _VERSION_FILE)):  # without torch
+            if fits(student.parent, load(config=student.parent / VERSION_FILE)):  # without torch
                 return student.parent
     return None
 

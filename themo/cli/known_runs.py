@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from themo.files.run_folders import SEARCH_FILE, VERSION_FILE
+
 _LOGS_DIR = "logs"
 """Default of ``--logs-dir``."""
 
@@ -30,12 +32,12 @@ def complete_with(action: argparse.Action, names: Sequence[str] | Names) -> None
 
 def searches(typed: argparse.Namespace) -> list[str]:
     """Return the names of the searches in the folder of logs."""
-    return sorted(file.parent.name for file in _logs_dir(typed).glob("tune/[!.]*/search.yaml"))
+    return sorted(file.parent.name for file in _logs_dir(typed).glob(f"tune/[!.]*/{SEARCH_FILE}"))
 
 
 def versions(typed: argparse.Namespace) -> list[str]:
     """Return the paths of the version directories in the folder of logs."""
-    return sorted(str(file.parent) for file in _logs_dir(typed).glob("*/version_*/config.yaml"))
+    return sorted(str(file.parent) for file in _logs_dir(typed).glob(f"*/version_*/{VERSION_FILE}"))
 
 
 def versions_and_searches(typed: argparse.Namespace) -> list[str]:

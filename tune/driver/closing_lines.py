@@ -7,12 +7,12 @@ from typing import Any
 
 from themo.config.settings import option
 from themo.config.worlds import note_on_tests
+from themo.files.run_folders import BEST_VERSION, STUDY_FILE
 from themo.process.output import activation, columns, from_here, print_result, typed, with_command
 from themo.process.progress import console
 from tune.driver.conclusion import Conclusion
-from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION, SearchResult, table
+from tune.results.best_trials import BEST_SETTINGS, SearchResult, table
 from tune.results.front import front_in_words
-from tune.study.naming import STUDY_FILE
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.tracking_place import comparison_of

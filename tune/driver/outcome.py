@@ -6,11 +6,12 @@ from typing import NoReturn
 
 from themo.checkpoints.versions import keep_run_keys
 from themo.errors import InputError
+from themo.files.run_folders import BEST_VERSION
 from themo.process.progress import console
 from tune.confirmation.plan import Unconfirmed, plan
 from tune.confirmation.verdict import is_finished, verdict
 from tune.driver.session_state import SessionState
-from tune.results.best_trials import BEST_VERSION, SearchResult, write_best
+from tune.results.best_trials import SearchResult, write_best
 from tune.results.front import front_as_json, write_front
 from tune.results.run_tags import run_key
 from tune.results.trial_table import TrialTable

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
 from themo.errors import InputError
+from themo.files.run_folders import SEARCH_FILE
 from themo.training.preconditions import refuse_unfit
 from tune.space.dimensions import Dimension, IntRange, Scalar, contains, ends_of
 from tune.space.read_dimensions import data_leaves
 from tune.space.search_space import Space
-from tune.study.naming import SEARCH_FILE
 
 FITTED = ("batch_size", "max_length", "hidden_size", "hidden_layers", "dropout")
 """Settings that must fit the corpus or the backbone, independently of each other."""

@@ -11,6 +11,7 @@ from themo.cli.options import AUTO_GPUS
 from themo.config.presets import preset_path, space_path
 from themo.config.settings import Settings, option
 from themo.errors import InputError
+from themo.files.run_folders import STUDY_FILE
 from themo.process.devices import refuse_missing_device
 from themo.process.progress import console
 from themo.tracking.uri import check_reachable, tracking_uri
@@ -26,7 +27,7 @@ from tune.space.search_settings import OFF, SearchSettings
 from tune.space.search_space import Space, from_tree, load
 from tune.study.growth import GROWABLE, grow, refuse_another_space
 from tune.study.limits import wants_more
-from tune.study.naming import STUDY_FILE, ReservedFolder, reserve, search_folder
+from tune.study.naming import ReservedFolder, reserve, search_folder
 from tune.study.search import RESUME, Search, has_study, new_search, read_search
 from tune.study.study import Study
 from tune.study.tracking_place import refuse_another_place

@@ -13,12 +13,12 @@ from themo.config.settings import Settings
 from themo.config.yaml_files import write_yaml
 from themo.data.dataset import TrainingData
 from themo.files.atomic import write_text
+from themo.files.run_folders import SEARCH_FILE
 from themo.process.progress import console
 from themo.training.report_times import last_reports_before_end
 from tune.space.dimensions import Choice, FloatRange, IntRange, Scalar
 from tune.space.read_dimensions import data_leaves
 from tune.space.search_space import Space
-from tune.study.naming import SEARCH_FILE
 from tune.study.search import Search, has_pairs
 
 

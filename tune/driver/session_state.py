@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from themo.files.disk_space import Patience
+from themo.files.run_folders import STUDY_FILE
 from tune.cluster.storage import Storage
-from tune.study.naming import STUDY_FILE
 from tune.study.search import TRIALS_FOLDER, Search, has_study
 from tune.study.study import Study
 

@@ -24,15 +24,15 @@ from themo.cli.options import (
 )
 from themo.config.settings import option
 from themo.errors import InputError
+from themo.files.run_folders import BEST_VERSION, STUDY_FILE
 from themo.process.progress import silence
 from themo.training.result import BestStudent
 from themo.training.run import FilePath, path_if_given, plain_settings
 from tune.driver.conclusion import Conclusion, conclude
 from tune.driver.run import open_search
 from tune.driver.search_options import SearchOptions
-from tune.results.best_trials import BEST_VERSION, SearchResult
+from tune.results.best_trials import SearchResult
 from tune.space.dimensions import Scalar
-from tune.study.naming import STUDY_FILE
 from tune.study.study import Study
 
 Read = TypeVar("Read")

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from themo.config.settings import Settings
 from themo.data.dataset import TrainingData
+from themo.files.run_folders import SEARCH_FILE
 from tune.cluster.shipping import Shipment
 from tune.driver.session_state import SessionState
 from tune.space.dimensions import Scalar
 from tune.space.read_dimensions import data_leaves
-from tune.study.naming import SEARCH_FILE
 from tune.study.search import Search
 from tune.worker.work import Train, Work
 

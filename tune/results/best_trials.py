@@ -18,6 +18,7 @@ from rich.table import Table
 from themo.checkpoints.versions import add_to_summary
 from themo.config.settings import Settings
 from themo.files.atomic import old_name, put_in_place, unfinished, write_text
+from themo.files.run_folders import BEST_VERSION
 from themo.process.output import WIDTH_OF_FILES
 from tune.cluster.storage import Storage
 from tune.confirmation.plan import Unconfirmed
@@ -31,7 +32,6 @@ from tune.study.study import Study
 from tune.study.trial_record import Mode, State, Trial
 
 BEST_SETTINGS = "best.yaml"
-BEST_VERSION = "best"
 
 _ENDED = "ended"
 

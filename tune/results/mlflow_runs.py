@@ -15,11 +15,12 @@ from typing import Any
 from themo.checkpoints.versions import REPORT_FILE, TEST_FILE, read_run_keys
 from themo.evaluation.report.tables import read_scores
 from themo.evaluation.score_names import logged_scores
+from themo.files.run_folders import BEST_VERSION, STUDY_FILE
 from themo.tracking.comparison import parallel_coordinates
 from themo.tracking.names import LOG10_RATE, comparison_params
 from themo.tracking.projection import Point, Projection, Run, RunStatus, Status
 from tune.confirmation.verdict import is_finished, verdict
-from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.results.best_trials import BEST_SETTINGS
 from tune.results.run_tags import (
     CONFIRMATION_TAG,
     EARLY_END_TAG,
@@ -37,7 +38,6 @@ from tune.results.run_tags import (
 from tune.study.confirmation import SEED
 from tune.study.front import cost_metric, front_of
 from tune.study.limits import early_end
-from tune.study.naming import STUDY_FILE
 from tune.study.reports import ReadReports
 from tune.study.search import Search
 from tune.study.study import Study

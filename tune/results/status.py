@@ -12,6 +12,7 @@ from rich.table import Table
 
 from themo.checkpoints.versions import REPORT_FILE
 from themo.errors import InputError
+from themo.files.run_folders import SEARCH_FILE, STUDY_FILE
 from themo.process.output import about, duration, from_here, typed, with_command
 from themo.process.progress import console
 from tune.confirmation.verdict import is_finished, verdict
@@ -19,7 +20,7 @@ from tune.results.best_trials import best_in_words, cost_cell, counts_in_words, 
 from tune.results.front import front_as_json
 from tune.study.front import UNITS
 from tune.study.limits import are_trials_done, early_end, used_up
-from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held
+from tune.study.naming import is_held
 from tune.study.resource import number_of
 from tune.study.search import Search, has_study, read_search, search_folders
 from tune.study.study import Study

@@ -11,13 +11,14 @@ from rich import box
 from rich.table import Table
 
 from themo.errors import InputError
+from themo.files.run_folders import SEARCH_FILE
 from tune.results.best_trials import show
 from tune.results.failures import Shared, failed_alike, kind_of, shared_settings
 from tune.results.status import read_status
 from tune.schedulers.decisions import Decision, at_the_end, decisions
 from tune.schedulers.explanation import Explanation
 from tune.study.front import UNITS, cost_in_words
-from tune.study.naming import FAILURES_FOLDER, SEARCH_FILE
+from tune.study.naming import FAILURES_FOLDER
 from tune.study.resource import progress_in_words
 from tune.study.search import FIRST_RUNG, Search
 from tune.study.study import Study

@@ -9,10 +9,10 @@ from typing import Literal
 from themo.config.yaml_files import write_yaml
 from themo.errors import InputError
 from themo.files.atomic import write_text
+from themo.files.run_folders import SEARCH_FILE, STUDY_FILE
 from tune.space.search_settings import SearchSettings
 from tune.space.search_space import Space
 from tune.study.limits import is_exhausted, small_gain, trials_without_gain
-from tune.study.naming import SEARCH_FILE, STUDY_FILE
 from tune.study.search import Search, alone, has_study
 from tune.study.study import Study
 from tune.study.tried import most_trials

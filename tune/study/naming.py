@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.files.locks import is_locked, try_lock
+from themo.files.run_folders import SEARCH_FILE, STUDY_FILE
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
-SEARCH_FILE = "search.yaml"
-STUDY_FILE = "study.json"
 LOCK_FILE = ".lock"
 FAILURES_FOLDER = "failures"
 """Folder of the tracebacks of failed trials, one file a trial."""

@@ -18,10 +18,11 @@ from themo.config.yaml_files import read_yaml, write_yaml
 from themo.errors import InputError, did_you_mean, reason_of
 from themo.files.atomic import write_text
 from themo.files.locks import try_lock
+from themo.files.run_folders import SEARCH_FILE, STUDY_FILE
 from tune.cluster.resources import Resources
 from tune.space.dimensions import Scalar
 from tune.space.search_space import Space, from_tree
-from tune.study.naming import LOCK_FILE, SEARCH_FILE, STUDY_FILE, ReservedFolder, reserve, search_folder
+from tune.study.naming import LOCK_FILE, ReservedFolder, reserve, search_folder
 from tune.study.study import Study
 from tune.study.trial_record import Mode, Trial
 

@@ -14,12 +14,12 @@ from themo.cli.addressing import (
     find_newest_run,
     find_search_or_version,
     given_run,
-    is_version,
 )
 from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, natural, place
 from themo.config.settings import load
 from themo.errors import InputError
+from themo.files.run_folders import is_version
 from themo.process.output import from_here, print_result
 from themo.process.progress import console, waiting
 

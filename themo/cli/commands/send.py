@@ -5,9 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from themo.checkpoints.search_parts import SEARCH_FILE, search_of
+from themo.checkpoints.search_parts import search_of
 from themo.cli.options import Parser, path, positive
 from themo.errors import InputError
+from themo.files.run_folders import VERSION_FILE, is_search, is_version
 from themo.process.output import print_result
 from themo.process.progress import console
 
@@ -50,7 +51,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
     n_left = 0
     for folder in folders:
         try:
-            if _is_search(folder):
+            if is_search(folder):
                 from tune.results.parent_run import send_search
 
                 sent = send_search(folder, options.seconds)
@@ -68,10 +69,6 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         raise InputError(f"send: {n_left} of {len(folders)} folders could not be sent")
 
 
-def _is_search(folder: Path) -> bool:
-    return (folder / SEARCH_FILE).is_file()
-
-
 def _refuse(folder: Path) -> None:
     """Refuse a path that holds no search and no version.
 
@@ -87,5 +84,5 @@ def _refuse(folder: Path) -> None:
         raise InputError(f"{folder}: is part of a search: give {search}")
     if not folder.is_dir():
         raise InputError(f"{folder}: must be a search or version directory, but does not exist")
-    if not _is_search(folder) and not (folder / "config.yaml").is_file():
-        raise InputError(f"{folder}: must be a search or version directory, but has no config.yaml")
+    if not is_search(folder) and not is_version(folder):
+        raise InputError(f"{folder}: must be a search or version directory, but has no {VERSION_FILE}")

@@ -12,10 +12,10 @@ from themo.cli.addressing import (
     find_newest_run,
     find_search_or_version,
     given_run,
-    is_version,
 )
 from themo.cli.options import Parser, add_json, path
 from themo.config.settings import load
+from themo.files.run_folders import is_version
 from themo.process.garbage import uncollected
 from themo.process.output import print_json, print_result
 

@@ -152,9 +152,9 @@ def run(options: Namespace, resume_hint: list[str]) -> None:
     resume_hint[:] = [opened.resume_command]
     result = opened.run()
 
+    from themo.files.run_folders import BEST_VERSION
     from tune.driver.closing_lines import print_closing_lines, print_tables, to_json
     from tune.driver.conclusion import conclude
-    from tune.results.best_trials import BEST_VERSION
 
     end = conclude(opened.search, result.folder / BEST_VERSION, options.register)
     if options.json:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from themo.cli.addressing import find_run, is_search
+from themo.cli.addressing import find_run
 from themo.cli.known_runs import complete_with, searches
 from themo.cli.options import Parser, add_json, natural, path
 from themo.config.settings import load
+from themo.files.run_folders import is_search
 from themo.process.output import print_json, print_result
 
 SUMMARY = "Show why a trial was stopped, failed, or was trained to its end."

@@ -19,11 +19,12 @@ from typing import Any
 from themo.checkpoints.versions import TEST_FILE
 from themo.errors import InputError
 from themo.evaluation.report.html_page import render_page
-from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from themo.files.run_folders import BEST_VERSION, SEARCH_FILE, STUDY_FILE
+from tune.results.best_trials import BEST_SETTINGS
 from tune.results.report.page import SCRIPTS, TEMPLATE, content_of, now_in_words
 from tune.results.report.source import NoScoreError, read_source
 from tune.results.status import read_status
-from tune.study.naming import SEARCH_FILE, STUDY_FILE, is_held, is_starting
+from tune.study.naming import is_held, is_starting
 from tune.study.search import read_search
 
 HOST = "127.0.0.1"

@@ -10,10 +10,11 @@ from themo.checkpoints.versions import TEST_FILE, read_summary
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.evaluation.report.tables import read_scores
+from themo.files.run_folders import BEST_VERSION, STUDY_FILE
 from tune.confirmation.verdict import is_finished
-from tune.results.best_trials import BEST_SETTINGS, BEST_VERSION
+from tune.results.best_trials import BEST_SETTINGS
 from tune.study.limits import are_trials_done
-from tune.study.naming import STUDY_FILE, is_held
+from tune.study.naming import is_held
 from tune.study.search import Search
 from tune.study.study import Study
 from tune.study.trial_record import Trial
