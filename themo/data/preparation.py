@@ -11,13 +11,11 @@ corpus may be larger than memory.
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -34,15 +32,10 @@ from themo.data.xtd10 import ENGLISH, Xtd10
 from themo.files.cache import Cache, digest_file
 from themo.files.npy import NpyWriter
 from themo.models.backbones import load_config, refuse_length
-from themo.models.image_vectors import caption_vectors, image_vectors, map_to_image_space
+from themo.models.cached_teacher import CachedTeacher
 from themo.models.plain_backbone import plain_backbone
-from themo.models.teacher_names import fingerprint
 from themo.models.tokens import Tokenizer
-from themo.process.devices import resolve_device
 from themo.process.progress import console, track
-
-if TYPE_CHECKING:
-    from themo.models.teacher import Teacher
 
 
 def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -> TrainingData:
@@ -78,16 +71,19 @@ def prepare_data(settings: Settings, elsewhere: EncodeElsewhere | None = None) -
         training, validation = (encode(part, own, part.rows) for part in (train, held))
         targets = digest_file(own)
     else:
-        teacher = _LazyTeacher(cache, settings, inputs.targets, elsewhere)
-        training, validation = (
-            encode(part, teacher.text_vectors(part), part.english_ids) for part in (train, held)
-        )
+        names, device, target = inputs.targets, settings.training.device, settings.teacher.target
+        teacher = CachedTeacher(cache, *names, device)
+        compute = elsewhere and partial(elsewhere, names, device)
+
+        def vectors_of(part: Bitext) -> Path:
+            return teacher_vectors(cache, teacher.fingerprint, target, part, lambda: teacher.model, compute)
+
+        training, validation = (encode(part, vectors_of(part), part.english_ids) for part in (train, held))
         targets = training.vectors.parent.name
         if inputs.images is not None:
-            language = settings.benchmarks.language
-            images = _captioned_images(cache, inputs.images, language, tokenizer, teacher)
+            images = _captioned_images(cache, settings, inputs.images, tokenizer, teacher)
         if settings.loss.nested_widths is not None:
-            to_image_space = teacher.map_to_image_space()
+            to_image_space = teacher.map_file(target)
     prepared = TrainingData(
         training,
         validation,
@@ -184,54 +180,18 @@ def _plan(settings: Settings, sources: Sources) -> Plan:
     )
 
 
-class _LazyTeacher:
-    """A teacher that is loaded at its first computation."""
-
-    def __init__(
-        self,
-        cache: Cache,
-        settings: Settings,
-        names: tuple[str, str | None],
-        elsewhere: EncodeElsewhere | None,
-    ) -> None:
-        self._cache = cache
-        self._target = settings.teacher.target
-        self._names, self._device = names, settings.training.device
-        self._elsewhere = elsewhere and partial(elsewhere, names, self._device)
-        self._fingerprint = fingerprint(*names)
-        self._load = functools.cache(self._load_now)
-
-    def _load_now(self) -> Teacher:
-        from themo.models.teacher import Teacher  # with open_clip, which takes seconds
-
-        return Teacher.load(*self._names, str(resolve_device(self._device)))
-
-    def text_vectors(self, part: Bitext) -> Path:
-        return teacher_vectors(
-            self._cache, self._fingerprint, self._target, part, self._load, self._elsewhere
-        )
-
-    def image_vectors(self, images: Sequence[Path]) -> Path:
-        return image_vectors(self._cache, self._fingerprint, images, self._load)
-
-    def caption_vectors(self, captions: Sequence[str]) -> Path:
-        return caption_vectors(self._cache, self._fingerprint, captions, self._load)
-
-    def map_to_image_space(self) -> Path | None:
-        return map_to_image_space(self._cache, self._fingerprint, self._target, self._load)
-
-
 def _captioned_images(
-    cache: Cache, test_set: Xtd10, language: str, tokenizer: Tokenizer, teacher: _LazyTeacher
+    cache: Cache, settings: Settings, test_set: Xtd10, tokenizer: Tokenizer, teacher: CachedTeacher
 ) -> CaptionedImages:
     rows = np.array(test_set.image_of_caption, dtype=np.int64)
-    captions = test_set.captions[language]
+    captions = test_set.captions[settings.benchmarks.language]
     # not before it is needed: pyarrow imports pandas with its first array
     arrays = (pa.array(texts, pa.large_string()) for texts in [captions])
     tokens = _tokenize(cache, tokenizer, [captions, rows.tolist()], arrays, len(rows), rows, rows)
-    vectors = teacher.image_vectors(test_set.images)
-    english = teacher.caption_vectors(test_set.captions[ENGLISH])
-    return CaptionedImages(EncodedPairs(tokens, vectors), teacher.map_to_image_space(), english)
+    vectors = teacher.image_file(test_set.images)
+    english = teacher.caption_file(test_set.captions[ENGLISH])
+    to_image_space = teacher.map_file(settings.teacher.target)
+    return CaptionedImages(EncodedPairs(tokens, vectors), to_image_space, english)
 
 
 def _tokenize(

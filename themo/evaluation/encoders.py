@@ -33,7 +33,7 @@ from themo.models.mclip import MClip
 from themo.models.static_table import load_table
 from themo.models.student import load_student
 from themo.models.table_folders import is_table
-from themo.process.devices import resolve_device
+from themo.process.devices import Device, resolve_device
 
 Task = Literal["all", "retrieval", "accuracy"]
 BASELINE = "mclip"
@@ -108,7 +108,9 @@ def examine(
             f"{settings.data.targets}"
         )
     device = resolve_device(settings.training.device)
-    teacher = _teacher(sources, settings.teacher.architecture, settings.teacher.pretrained, device)
+    teacher = _teacher(
+        sources, settings.teacher.architecture, settings.teacher.pretrained, settings.training.device
+    )
     rows = {}
     if version is not None and encoder is not None:
         target, (dimension, encode_on) = settings.teacher.target, encoder
@@ -156,7 +158,7 @@ def _baselines(settings: Settings, sources: Sources, device: torch.device, ceili
     rows = {}
     if config.mclip is not None and config.mclip_architecture is not None:
         mclip = MClip.load(sources.resolve(config.mclip), str(device))
-        own = _teacher(sources, config.mclip_architecture, config.mclip_pretrained, device)
+        own = _teacher(sources, config.mclip_architecture, config.mclip_pretrained, settings.training.device)
         if mclip.dimension != own.dimension("embedding"):
             raise InputError(
                 f"benchmarks.mclip {config.mclip}: its vectors must have the "
@@ -184,7 +186,7 @@ def fetch_models(settings: Settings) -> None:
     sources, config = Sources(settings), settings.benchmarks
     if config.mclip is not None and config.mclip_architecture is not None:
         MClip.load(sources.resolve(config.mclip), "cpu")
-        own = _teacher(sources, config.mclip_architecture, config.mclip_pretrained, torch.device("cpu"))
+        own = _teacher(sources, config.mclip_architecture, config.mclip_pretrained, "cpu")
         _ = own.model
     for name, target in ((config.translator, ENGLISH), (config.prompt_translator, config.language)):
         if name is not None:
@@ -207,10 +209,8 @@ def _prompts(settings: Settings, sources: Sources, imagenet: Path) -> Path:
     return translate_prompts(sources.cache, mapping, config.language, translator, device)
 
 
-def _teacher(
-    sources: Sources, architecture: str, pretrained: str | None, device: torch.device
-) -> CachedTeacher:
-    return CachedTeacher(sources.cache, *sources.teacher(architecture, pretrained), str(device))
+def _teacher(sources: Sources, architecture: str, pretrained: str | None, device: Device) -> CachedTeacher:
+    return CachedTeacher(sources.cache, *sources.teacher(architecture, pretrained), device)
 
 
 def _open_benchmarks(

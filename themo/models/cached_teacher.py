@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from themo.files.cache import Cache
 from themo.models.image_vectors import caption_vectors, image_vectors, map_to_image_space
 from themo.models.teacher_names import Target, fingerprint
+from themo.process.devices import Device, resolve_device
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from themo.models.teacher import Teacher
 
 
@@ -31,13 +31,13 @@ class CachedTeacher:
         cache: Cache of the vectors.
         architecture: As in `Teacher.load`.
         pretrained: As in `Teacher.load`.
-        device: Device of the model.
+        device: Device of the model, resolved when it is loaded.
 
     Attributes:
         fingerprint: Digest of architecture and weights, a part of the cache's keys.
     """
 
-    def __init__(self, cache: Cache, architecture: str, pretrained: str | None, device: str) -> None:
+    def __init__(self, cache: Cache, architecture: str, pretrained: str | None, device: Device) -> None:
         self._cache, self._names, self._device = cache, (architecture, pretrained), device
         self.fingerprint = fingerprint(architecture, pretrained)
 
@@ -50,7 +50,7 @@ class CachedTeacher:
         """
         from themo.models.teacher import Teacher  # slow to import
 
-        return Teacher.load(*self._names, self._device)
+        return Teacher.load(*self._names, str(resolve_device(self._device)))
 
     def _load(self) -> Teacher:
         return self.model
@@ -66,22 +66,36 @@ class CachedTeacher:
         entry = self._cache.entry("dimensions", {"teacher": self.fingerprint}, build)
         return int(json.loads((entry / "lengths.json").read_text(encoding="utf-8"))[target])
 
+    def image_file(self, paths: Sequence[Path]) -> Path:
+        """Return the file of `image_vectors`."""
+        return image_vectors(self._cache, self.fingerprint, paths, self._load)
+
+    def caption_file(self, texts: Sequence[str], what: str = "English texts") -> Path:
+        """Return the file of `caption_vectors`."""
+        return caption_vectors(self._cache, self.fingerprint, texts, self._load, what)
+
+    def map_file(self, target: Target) -> Path | None:
+        """Return the file of `map_to_image_space`."""
+        return map_to_image_space(self._cache, self.fingerprint, target, self._load)
+
     def encode_images(self, paths: Sequence[Path]) -> Tensor:
         """Vectors of image files, (N, E) float32 of length 1.
 
         Raises:
             InputError: A file is no image or damaged.
         """
-        return _read(image_vectors(self._cache, self.fingerprint, paths, self._load))
+        return _read(self.image_file(paths))
 
     def encode_texts(self, texts: Sequence[str], what: str = "English texts") -> Tensor:
         """Vectors of texts in the images' space, (N, E) float32, of any length; `what` names the texts."""
-        return _read(caption_vectors(self._cache, self.fingerprint, texts, self._load, what))
+        return _read(self.caption_file(texts, what))
 
     def to_image_space(self, vectors: Tensor, target: Target) -> Tensor:
         """Map a student's vectors, (N, W) or (N, E), to image space: (N, E), length 1, on the CPU."""
+        from torch.nn import functional
+
         vectors = vectors.float().cpu()
-        place = map_to_image_space(self._cache, self.fingerprint, target, self._load)
+        place = self.map_file(target)
         if place is not None:
             mapping = _read(place)
             vectors = vectors @ mapping[:-1] + mapping[-1]
@@ -89,4 +103,6 @@ class CachedTeacher:
 
 
 def _read(path: Path) -> Tensor:
+    import torch  # the driver of a search, which needs files alone, has no torch
+
     return torch.from_numpy(np.load(path, allow_pickle=False))
