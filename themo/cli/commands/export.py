@@ -13,6 +13,7 @@ from themo.cli.options import Parser, add_json, add_settings, path
 from themo.config.settings import Settings
 from themo.errors import InputError
 from themo.export import FORMATS
+from themo.process.devices import let_threads_sleep
 from themo.process.output import print_json, print_result
 from themo.process.progress import console, waiting
 
@@ -73,6 +74,7 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
     given = given_run(options)
+    let_threads_sleep()
     _refuse(options)
     from themo.checkpoints.versions import find_part, read_summary
     from themo.export.refusals import FINISHED, refuse_unfinished

@@ -20,6 +20,7 @@ from themo.cli.options import Parser, natural, place
 from themo.config.settings import load
 from themo.errors import InputError
 from themo.files.run_folders import is_version
+from themo.process.devices import let_threads_sleep
 from themo.process.output import from_here, print_result
 from themo.process.progress import console, waiting
 
@@ -80,6 +81,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         folders = [_newest(logs_dir)]
     version = next(filter(is_version, folders), None)
     if version is not None:
+        let_threads_sleep()
         _refuse_version(version, options)
         print_result(from_here(_report_on_test(version, options.logs_dir)))
         return

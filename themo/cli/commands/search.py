@@ -22,6 +22,7 @@ from themo.files.atomic import write_text
 from themo.image_search.left_out import LeftOut
 from themo.image_search.pictures import Stamp, find_pictures, printable, readable
 from themo.models.runtimes.choice import RUNTIMES, refuse_runtime
+from themo.process.devices import let_threads_sleep
 from themo.process.output import print_json
 from themo.process.progress import console, waiting
 
@@ -87,6 +88,7 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace, resume_hint: list[str]) -> None:
     """Run the command."""
+    let_threads_sleep()
     refuse_serving_options(options)
     refuse_runtime(options.runtime, options.device)
     if options.approximate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from themo.config.settings import Settings, load
 from themo.config.worlds import note_on_tests
 from themo.errors import InputError
 from themo.evaluation.recording import is_current, replaced_during_test, score_and_record
+from themo.process.devices import let_threads_sleep
 from themo.process.output import from_here, print_json, print_result, with_command
 from themo.process.progress import console, waiting
 
@@ -74,9 +74,7 @@ def run(options: Namespace, _resume_hint: list[str]) -> None:
         raise InputError(
             "test: --preset and --config are for --baseline without a version, which has its own settings"
         )
-    # else torch's threads spin between the short batches of a small student: on busy cores a third of the
-    # command's processor time (measured)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     from themo.checkpoints.versions import find_part, settings_here
     from themo.evaluation.test_data import refuse_missing_test_data
     from themo.models.table_folders import is_table
