@@ -20,7 +20,9 @@ def test_a_miniature_of_another_machine_is_not_rebuilt(tmp_path: Path) -> None:
             asked()
         assert str(caught.value) == (
             f"logs/version_0: its teacher miniature:teacher must be in the cache of the training run, but "
-            f"{tmp_path / 'empty'} does not contain it (cache_dir)"
+            f"{tmp_path / 'empty'} does not contain it (cache_dir); on the machine of that run "
+            "`python -m themo prepare --config logs/version_0/config.yaml --cache-dir "
+            f"{tmp_path / 'empty'}` builds it again"
         )
     assert not (tmp_path / "empty").exists()
 

@@ -12,6 +12,7 @@ from themo.config.settings import Settings
 from themo.data.sources import Sources, miniature_is_built
 from themo.errors import InputError
 from themo.models.teacher_names import fingerprint
+from themo.process.output import typed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,8 +105,11 @@ class VersionTeacher:
         if of_miniature and not miniature_is_built(settings):
             # a teacher built on another machine may differ, and the student's vectors belong to this one's
             # space
+            cache = settings.paths.cache_dir
+            build = typed("prepare", "--config", self.version / "config.yaml", "--cache-dir", Path(cache))
             raise InputError(
                 f"{self.version}: its teacher {names[0]} must be in the cache of the training run, but "
-                f"{settings.paths.cache_dir} does not contain it (cache_dir)"
+                f"{cache} does not contain it (cache_dir); on the machine of that run `{build}` builds it "
+                "again"
             )
         return sources.teacher(*names)
