@@ -114,6 +114,16 @@ def test_a_byte_order_mark_and_empty_lines_are_passed_over(tmp_path: Path) -> No
         (b"", DEFAULT, "corpus pairs.tsv: must contain at least one sentence pair, but is empty"),
         (b"en\tes\n", DEFAULT, "corpus pairs.tsv: must contain at least one sentence pair, got none"),
         (b"en\tes\na\tb\nc\td\te\n", DEFAULT, "corpus pairs.tsv:3: must have 2 columns, got 3"),
+        (
+            b"en\tes\n" + b"a\nb\tc\n" * 7,
+            DEFAULT,
+            "corpus pairs.tsv:2: must have 2 columns, got 1; 7 such lines: 2, 4, 6, 8, 10, ...",
+        ),
+        (
+            b"en\tes\na\n\nb\tc\td\ne\tf\xff\n",
+            DEFAULT,
+            "corpus pairs.tsv:2: must have 2 columns, got 1; 2 such lines: 2, 4",
+        ),
         (b"en\tes\n\na\tb\n\nc\n", DEFAULT, "corpus pairs.tsv:5: must have 2 columns, got 1"),
         (b"en\tes\na\tb\nc\t\xf1o\n", DEFAULT, "corpus pairs.tsv:3: must be UTF-8, got byte 0xf1"),
         (

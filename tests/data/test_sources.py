@@ -36,6 +36,16 @@ def test_a_folder_in_the_home_is_found(settings: SettingsFactory, tmp_path: Path
     assert sources.resolve(known.teacher.architecture) == f"local-dir:{tmp_path / 'beto'}"
 
 
+def test_paths_have_no_parts_of_two_dots(settings: SettingsFactory, tmp_path: Path) -> None:
+    """The parent of a link's target is the parent meant."""
+    (tmp_path / "target" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "target" / "inner")
+    (tmp_path / "target" / "named.tsv").symlink_to(tmp_path / "target" / "other")
+    (tmp_path / "target" / "other").touch()
+    found = Sources(settings()).path(f"{tmp_path}/link/../named.tsv", "data.corpus")
+    assert found == tmp_path / "target" / "named.tsv"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

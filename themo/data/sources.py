@@ -118,7 +118,7 @@ class Sources:
         return None if Path(self.resolve(name)).is_dir() else name
 
     def path(self, name: str, setting: str) -> Path:
-        """Return the path of an existing file or folder.
+        """Return the path of an existing file or folder, absolute and without ``..``.
 
         Raises:
             InputError: The path does not exist or cannot be read; the message names the setting.
@@ -133,7 +133,8 @@ class Sources:
             raise InputError(
                 f"{setting}: cannot be read: {name}: {getattr(error, 'strerror', error)}"
             ) from None
-        return path
+        # only the folder: a file of the hub's cache is a link to a file without the name's suffix
+        return path.parent.resolve() / path.name if ".." in path.parts else path
 
 
 def refuse_missing_files(settings: Settings) -> None:

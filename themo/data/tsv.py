@@ -30,6 +30,8 @@ LONGEST_FIELD = 4 * (MAX_CHARACTERS + 1)
 """Bytes of a cut field; still longer than a side may be, so that the cleaning drops the pair."""
 
 _BLOCK = 1 << 20
+_N_NAMED = 5
+"""Greatest number of lines with a wrong number of columns that a message names."""
 _LONGEST_QUOTED = 2**31 - 1
 """Longest quoted field for Python's csv module, in characters: the greatest limit on every platform."""
 _UNPACK: dict[bytes, Callable[..., Any]] = {
@@ -316,7 +318,10 @@ def line_of(path: Path, row: int, *, is_quoted: bool) -> int:
 
 
 def bad_line(path: Path, n_columns: int, otherwise: str, *, is_quoted: bool) -> str:
-    """Return the message for the line that the reader refused; reads the file again, line by line."""
+    """Return the message for the line that the reader refused; reads the file again, line by line.
+
+    For a plain TSV the message also gives the first lines with a wrong number of columns, and their count.
+    """
     rule = f"must have {n_columns} columns, got"
     if is_quoted:
         with _quoted_records(path, "strict") as records:
@@ -327,15 +332,24 @@ def bad_line(path: Path, n_columns: int, otherwise: str, *, is_quoted: bool) -> 
             except (csv.Error, UnicodeDecodeError) as error:
                 return f"corpus {path}:{records.line_num + 1}: cannot be read: {error}"
         return f"corpus {path}: is not a TSV of quoted fields: {otherwise}"
+    first, named, n_bad = "", [], 0
     with open_lines(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip(b"\r\n"):
                 continue  # the reader skips empty lines
             columns = line.count(b"\t") + 1
             if columns != n_columns:
-                return f"corpus {path}:{number}: {rule} {columns}"
+                first = first or f"corpus {path}:{number}: {rule} {columns}"
+                n_bad += 1
+                if n_bad <= _N_NAMED:
+                    named.append(str(number))
+            if first:
+                continue
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
                 return f"corpus {path}:{number}: must be UTF-8, got byte 0x{line[error.start]:02x}"
-    return f"corpus {path}: is not a TSV: {otherwise}"
+    if n_bad > 1:
+        rest = ", ..." if n_bad > _N_NAMED else ""
+        return f"{first}; {n_bad:,} such lines: {', '.join(named)}{rest}"
+    return first or f"corpus {path}: is not a TSV: {otherwise}"
