@@ -153,16 +153,17 @@ def test_ctrl_c_while_libraries_load() -> None:
     ],
 )
 @pytest.mark.parametrize(
-    ("words", "step"),
+    ("words", "step", "label"),
     [
-        (["prepare", "--tests", "--json"], "themo.data.test_files.fetch_parts"),
-        (["prepare"], "themo.data.test_files.fetch_captions"),
-        (["train", "--experiment", "8e-5"], "themo.training.run.fetch_captions"),
-        (["tune", "--num-samples", "3"], "tune.driver.request.begin"),
-        (["test", "--baseline"], "themo.cli.commands.test.score_and_record"),
+        (["prepare", "--tests", "--json"], "themo.data.test_files.fetch_parts", "To resume"),
+        (["prepare"], "themo.data.test_files.fetch_captions", "To resume"),
+        (["train", "--experiment", "8e-5"], "themo.training.run.fetch_captions", "To resume"),
+        (["tune", "--num-samples", "3"], "tune.driver.request.begin", "To resume"),
+        (["test", "--baseline"], "themo.cli.commands.test.score_and_record", "To start again"),
         (
             ["export", "--version-path", "my version", "--format", "onnx", "--output", "x"],
             "themo.cli.commands.export.find_version",
+            "To start again",
         ),
     ],
 )
@@ -172,6 +173,7 @@ def test_a_command_without_a_resume_names_itself(
     tmp_path: Path,
     words: list[str],
     step: str,
+    label: str,
     number: int,
     code: int,
     said: str,
@@ -180,7 +182,7 @@ def test_a_command_without_a_resume_names_itself(
     words = [*words, "--logs-dir", str(tmp_path / "my logs")]
     assert main(words) == code
     *_, last = capsys.readouterr().err.splitlines()
-    assert last == f"{said}. To resume: python -m themo {shlex.join(words)}"
+    assert last == f"{said}. {label}: python -m themo {shlex.join(words)}"
 
 
 # --- prepare ---

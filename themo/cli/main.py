@@ -39,6 +39,9 @@ examples:
 `python -m themo COMMAND --help` lists a command's options.
 """
 
+_WITHOUT_PROGRESS = frozenset(NAMES) - {"prepare", "train", "tune", "search", "send"}
+"""Commands that save no progress: an interrupted one begins again."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code."""
@@ -67,7 +70,9 @@ def _run(words: list[str]) -> int:
             said = "The terminal was closed." if end.number == signal.SIGHUP else "Terminated."
             code = end.exit_code
         if resume_hint:
-            said = with_command(f"{said} To resume: ", resume_hint[0], console)
+            starts_again = resume_hint == [typed(*words)] and words[0] in _WITHOUT_PROGRESS
+            label = "To start again" if starts_again else "To resume"
+            said = with_command(f"{said} {label}: ", resume_hint[0], console)
         console.print(said, soft_wrap=True)
         _keep_exit_code()
         return code

@@ -2,7 +2,7 @@
 
 A command's module describes the command in ``SUMMARY`` and ``EXAMPLES``, declares options in titled groups in
 ``add_options(parser)`` and does the work in ``run(options, resume_hint)``. `resume_hint` holds the command
-that resumes after an interruption: `run` replaces it, or empties it if nothing can be resumed. Heavy
+to type after an interruption: `run` replaces it, or empties it if nothing can be resumed. Heavy
 libraries are imported inside `run`, so that `--help` takes under a second. ``USAGE`` replaces a usage line of
 many options.
 """
