@@ -157,6 +157,13 @@ def test_near_duplicates_are_folded_and_counted(search: Search) -> None:
     assert unfolded["folded"] == 0
 
 
+def test_folded_files_of_two_texts_are_summed(search: Search) -> None:
+    result, err = search("el gato", "canta", fold=True)
+    assert [query["folded"] for query in result["queries"]] == [N - 1, N - 1]
+    line = f"{2 * (N - 1)} near-duplicate files folded, summed over 2 answers; --duplicates shows all"
+    assert line in err
+
+
 REFUSED: dict[str, tuple[list[str], str]] = {
     "a text file": (["--like", "a.txt"], "Error: --like a.txt: must be an image ("),
     "no file": (["a", "--unlike", "b.jpg"], "Error: --unlike b.jpg: cannot read the image: No such file"),

@@ -179,7 +179,8 @@ def _print_limits(answers: list[Answer], uncalibrated: str | None, min_chance: f
     n_folded = sum(answer.n_folded for answer in answers)
     if n_folded:
         files = "file" if n_folded == 1 else "files"
-        console.print(f"{n_folded:,} near-duplicate {files} folded; --duplicates shows all")
+        summed = f", summed over {len(answers)} answers" if len(answers) > 1 else ""
+        console.print(f"{n_folded:,} near-duplicate {files} folded{summed}; --duplicates shows all")
     if uncalibrated is not None:
         unused = "" if min_chance is None else f"; --min-chance {min_chance:g} is not applied"
         console.print(f"Matches have no chance: {uncalibrated}{unused}", soft_wrap=True)
