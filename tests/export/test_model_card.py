@@ -82,6 +82,12 @@ def test_metadata_as_the_hub_reads_it(source: Make) -> None:
     assert "corpus talks: TED talks, Reimers and Gurevych (2020); CC BY-NC-ND\n" in text
 
 
+def test_rows_of_baselines_have_names(source: Make) -> None:
+    tested = scores()
+    tested["teacher_es"], tested["ci95"]["teacher_es"] = tested["ceiling"], tested["ci95"]["ceiling"]
+    assert "| floor: the teacher, fed Spanish | 0.750 (0.301 to 0.954) | 1.000" in card(source(tested))
+
+
 def test_every_figure_is_the_records(source: Make) -> None:
     opened = source(scores())
     text = card(opened)

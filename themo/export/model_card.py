@@ -17,6 +17,7 @@ from themo.config.catalogue import CATALOGUE, parse_weighted
 from themo.config.presets import MINIATURE
 from themo.config.settings import Settings
 from themo.config.yaml_files import write_yaml
+from themo.evaluation.report.tables import ROW_NAMES
 from themo.evaluation.score_names import ACCURACY, CEILING, KS, RESERVED, RETRIEVAL, STUDENT, metric_name
 from themo.export.card_examples import example_sentences, expected_values
 from themo.export.card_sets import lines_of_sets, results_of_sets
@@ -40,8 +41,8 @@ _TASKS = {
 }
 _MINIATURE_TERMS = "MIT, it is Themo's own"
 _CEILING = "its teacher, English (ceiling)"
-_ROWS = {STUDENT: "this model, Spanish", CEILING: _CEILING}
-_ROWS_OF_TABLE = {STUDENT: "the encoder that this table was distilled from, Spanish", CEILING: _CEILING}
+_ROWS = ROW_NAMES | {STUDENT: "this model, Spanish", CEILING: _CEILING}
+_ROWS_OF_TABLE = _ROWS | {STUDENT: "the encoder that this table was distilled from, Spanish"}
 
 
 @dataclass(frozen=True)
