@@ -48,6 +48,16 @@ def test_distillation_brings_a_table_near_its_student(source: Callable[..., Sour
     torch.testing.assert_close(again.encode(SENTENCES), table.encode(SENTENCES), atol=1e-4, rtol=0)
 
 
+def test_the_progress_of_the_fit_names_the_passes(
+    source: Callable[..., Source], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("themo.process.progress.SECONDS_BETWEEN_LINES", 0)
+    opened = source()
+    distil(opened.student, opened.tokenizer, SENTENCES, 150)
+    n = 8 * len(SENTENCES)
+    assert f"Fitting the table in 8 passes: {n:,} of {n:,} sentences" in capsys.readouterr().err
+
+
 def test_a_table_is_a_small_share_of_its_student(source: Callable[..., Source]) -> None:
     student = source().student
     assert n_tokens(student) == 200  # the least: this student is tiny

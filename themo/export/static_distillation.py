@@ -62,7 +62,7 @@ def _fitted(vectors_VE: Tensor, read: PhraseReader, sentences: Sequence[str], ta
     random = np.random.default_rng(SEED)
     batch = min(BATCH, len(sentences))
     total = EPOCHS * (len(sentences) // batch)
-    with track("Fitting the table", total * batch, "sentences") as advance:
+    with track(f"Fitting the table in {EPOCHS} passes", total * batch, "sentences") as advance:
         for step in range(total):
             if step % (len(sentences) // batch) == 0:
                 order = random.permutation(len(sentences))
