@@ -32,6 +32,8 @@ from themo.tracking.unsent import Destination, mark, marked
 from themo.training.loop import Report, train
 
 Capture = pytest.CaptureFixture[str]
+TINY = "TINY"
+"""Replaced by the path of `tiny_config`, whose miniature takes a second to build."""
 
 
 def refusal(capture: Capture, *arguments: object) -> str:
@@ -155,8 +157,12 @@ def test_ctrl_c_while_libraries_load() -> None:
 @pytest.mark.parametrize(
     ("words", "step", "label"),
     [
-        (["prepare", "--tests", "--json"], "themo.data.test_files.fetch_parts", "To resume"),
-        (["prepare"], "themo.data.test_files.fetch_captions", "To resume"),
+        (
+            ["prepare", "--config", TINY, "--tests", "--json"],
+            "themo.data.test_files.fetch_parts",
+            "To resume",
+        ),
+        (["prepare", "--config", TINY], "themo.data.test_files.fetch_captions", "To resume"),
         (["train", "--experiment", "8e-5"], "themo.training.run.fetch_captions", "To resume"),
         (["tune", "--num-samples", "3"], "tune.driver.request.begin", "To resume"),
         (["test", "--baseline"], "themo.cli.commands.test.score_and_record", "To start again"),
@@ -171,6 +177,7 @@ def test_a_command_without_a_resume_names_itself(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    tiny_config: Path,
     words: list[str],
     step: str,
     label: str,
@@ -179,7 +186,8 @@ def test_a_command_without_a_resume_names_itself(
     said: str,
 ) -> None:
     monkeypatch.setattr(step, lambda *_, **__: signal.raise_signal(number))
-    words = [*words, "--logs-dir", str(tmp_path / "my logs")]
+    words = [str(tiny_config) if word is TINY else word for word in words]
+    words += ["--logs-dir", str(tmp_path / "my logs")]
     assert main(words) == code
     *_, last = capsys.readouterr().err.splitlines()
     assert last == f"{said}. {label}: python -m themo {shlex.join(words)}"
