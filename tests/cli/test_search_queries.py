@@ -120,6 +120,12 @@ def test_a_small_folder_is_said_and_the_cutoff_not_applied(
     assert err[-1] == f"Matches have no chance: {reason}; --min-chance 0.5 is not applied"
 
 
+def test_classes_of_one_prompt_are_one_reference(search: Search, prompts: Path) -> None:
+    write_lines(prompts, ["synset\ten\tes", *(f"n{i:08}\tno\tel gato rojo" for i in range(60))])
+    result, _ = search("el niño")
+    assert result["uncalibrated"] == "the student must know the words of 40 reference texts, but knows 1"
+
+
 def test_a_query_by_picture_finds_it_first(search: Search, folder: Path) -> None:
     result, err = search("--like", folder / "07.jpg", "--top", 3)
     (query,) = result["queries"]

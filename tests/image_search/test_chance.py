@@ -89,3 +89,9 @@ def test_too_few_known_references_say_why() -> None:
     assert too_few_references(References(enough, 1.0)) is None
     reason = too_few_references(References(enough[1:], 1.0))
     assert reason == "the student must know the words of 40 reference texts, but knows 39"
+
+
+def test_equal_references_are_no_more_than_one() -> None:
+    equal = np.tile(AXES[:1], (FEWEST_REFERENCES, 1))
+    reason = too_few_references(Calibration.of(References(equal, 1.0)).references)
+    assert reason == "the student must know the words of 40 reference texts, but knows 1"

@@ -216,6 +216,17 @@ def test_deleted_excluded_pictures_are_forgotten(
     assert list((tmp_path / "cache").glob("pictures-*.excluded/*")) == []
 
 
+def test_a_deleted_picture_leaves_a_wholly_excluded_piece(
+    update: Update, folder: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    update()
+    update_with(tmp_path / "cache", folder, teacher, "03.jpg")
+    (folder / "03.jpg").unlink()
+    write_picture(folder / "new.jpg", np.random.default_rng(9))
+    assert update().n_new == 1
+    assert list((tmp_path / "cache").glob("pictures-*.excluded/*")) == []
+
+
 def test_pictures_that_change_places_are_noticed(
     update: Update, folder: Path, teacher: Teacher, tmp_path: Path
 ) -> None:

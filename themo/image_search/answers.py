@@ -119,8 +119,8 @@ class Answerer:
         n_files = int(self.index.file_of.max(initial=-1)) + 1
         if (reason := too_few_pictures(n_files)) is not None:
             return reason
-        references = load_references(self.model)
-        return too_few_references(references) or Calibration.of(references)
+        calibration = Calibration.of(load_references(self.model))
+        return too_few_references(calibration.references) or calibration
 
     def _rankings(self, terms: Sequence[Terms], n_best: int) -> Iterable[Ranking]:
         if self.approximate is None or not self.approximate.holds(n_best):

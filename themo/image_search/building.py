@@ -103,12 +103,12 @@ class Builder:
             listed = fresh & self.found
             is_whole = len(fresh) == len(piece.stamps) + len(piece.broken)
             is_excluded = piece.path.parent == self._excluded_home
-            if is_excluded and is_whole and not listed:
+            unlisted = {stamp for stamp in fresh - listed if is_unchanged(self._folder, stamp)}
+            if is_excluded and is_whole and unlisted == fresh:
                 excluded.append(piece)
             elif not is_excluded and is_whole and listed == fresh and not (merge and _is_small(piece)):
                 kept.append(piece)
             else:
-                unlisted = {stamp for stamp in fresh - listed if is_unchanged(self._folder, stamp)}
                 worn.append((piece, listed, unlisted))
         self.pieces, self._excluded = kept[::-1], excluded[::-1]
         part, aside = _Part(), _Part()

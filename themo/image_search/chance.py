@@ -45,7 +45,7 @@ class Calibration:
 
     Attributes:
         references: The different reference texts.
-        same_meaning: Greatest cosine of two of them.
+        same_meaning: Greatest cosine of two of them; -1 for fewer than two.
     """
 
     references: References
@@ -53,7 +53,7 @@ class Calibration:
 
     @classmethod
     def of(cls, references: References) -> Calibration:
-        """Return the calibration by two or more different reference texts; equal ones count once.
+        """Return the calibration by reference texts; equal ones count once.
 
         Two classes may have equal prompts. Their cosine of 1 would be `same_meaning`, so every query would
         compete with the reference texts of its own meaning.
@@ -63,7 +63,7 @@ class Calibration:
         cosines_RR = cosines_RR[is_first_R][:, is_first_R]
         np.fill_diagonal(cosines_RR, -1.0)
         distinct = replace(references, vectors_RE=references.vectors_RE[is_first_R])
-        return cls(distinct, float(cosines_RR.max()))
+        return cls(distinct, float(cosines_RR.max(initial=-1.0)))
 
     def chances(self, query_E: Vectors, pictures_ME: Vectors) -> Vectors:
         """Return the (M,) chances, 0 to 1, that pictures are relevant to a text.
