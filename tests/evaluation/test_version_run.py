@@ -241,10 +241,24 @@ def test_a_search_that_a_server_lacks_is_not_made_of_a_version(
     )
 
 
+@pytest.mark.parametrize("name", ["best", "mine-best"])
+def test_scores_of_a_moved_best_make_a_run(
+    settings: Settings, version: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has the keys of its search, but the folder above is no search, which `send` would refuse."""
+    moved = version.rename(version.with_name(name))
+    keep_run_keys(moved, f"{KEY}/3", KEY)
+    score(settings, moved, 0.5)
+    (run,) = runs(settings)
+    assert (run.data.tags["themo.run"], run.data.metrics["test/retrieval_at_01"]) == (KEY, 0.5)
+    assert destination_of(moved.parent) is None
+    assert capsys.readouterr().err.endswith(f"has no run of miniature/{name}: it is logged as a new run\n")
+
+
 def test_scores_that_a_server_did_not_take_mark_the_search(
     settings: Settings, version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = version.rename(version.with_name("best"))
+    best = search_with("best", version, settings)
     keep_run_keys(best, f"{KEY}/3", KEY)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
     monkeypatch.setattr(Tracking.close, "__defaults__", (0.1,))
@@ -255,7 +269,7 @@ def test_scores_that_a_server_did_not_take_mark_the_search(
 
 def test_scores_of_an_unsent_searchs_best_wait_for_it(settings: Settings, version: Path) -> None:
     """Its own run would be that of a version; `send` brings the search with all."""
-    best = version.rename(version.with_name("best"))
+    best = search_with("best", version, settings)
     keep_run_keys(best, f"{KEY}/3", KEY)
     mark(best.parent, Destination(None, "miniature"))
     score(settings, best, 0.5)

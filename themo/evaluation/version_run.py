@@ -182,7 +182,9 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
 
 def _record_of(version: Path) -> tuple[Path, str]:
     """Return the folder of the record with the run that takes a version's scores, and the run's key."""
-    if is_of_trial(version) and (search := search_of(version)) is not None:
+    search = search_of(version)
+    if search is not None and is_of_trial(version):
         return search, trial_key(version)
     *_, key = keys = _keys(version)
-    return (version.parent if len(keys) > 1 else version), key
+    is_of_search = search is not None and len(keys) > 1  # a copy elsewhere has both keys, but no search
+    return (version.parent if is_of_search else version), key
