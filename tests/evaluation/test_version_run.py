@@ -223,6 +223,14 @@ def test_scores_of_a_part_of_a_search_go_to_its_run(
     assert found == {"mine": {}, "trial 3 of mine": {}} | {name: {"test/retrieval_at_01": 0.5}}
 
 
+def test_scores_of_an_unknown_folder_of_trials_are_refused(settings: Settings, version: Path) -> None:
+    version = search_with("trials/session-1/other/checkpoint_000002", version, settings)
+    send_search_of(settings)
+    rule = "other: the folder of a trial must be named trial-NUMBER or confirms-NUMBER-seed-SEED, got 'other'"
+    with pytest.raises(InputError, match=f"{rule}$"):
+        score(settings, version, 0.5)
+
+
 @pytest.mark.parametrize("part", ["best", TRIAL])
 def test_a_search_that_a_server_lacks_is_not_made_of_a_version(
     settings: Settings, version: Path, part: str, capsys: pytest.CaptureFixture[str]

@@ -4,17 +4,21 @@ logs/tune/NAME/
 search.yaml                                       the search, with its id
 best/                                             the best version
 trials/session-1/trial-0007/checkpoint_000008/    a version of trial 7
+trials/session-2/confirms-7-seed-1/checkpoint_000008/    a version of a run that confirms trial 7
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from themo.config.yaml_files import read_yaml
 from themo.errors import InputError
 from themo.files.run_folders import BEST_VERSION, SEARCH_FILE, is_search
 
-_TRIALS, _TRIAL = "trials", "trial-"
+_TRIALS = "trials"
+_TRIAL = re.compile(r"(?:trial-([0-9]+)|(confirms-[0-9]+-seed-[0-9]+))(?:-from-[0-9]+)?")
+"""Folder of a trial, or of a run that confirms one; ``trial-0007-from-12800`` was resumed."""
 _TRIALS_DEPTH = 2
 """Folders between `_TRIALS` and a version."""
 
@@ -44,11 +48,14 @@ def trial_key(version: Path) -> str:
         InputError: The search is damaged, or the folder's name is not that of a trial.
     """
     path = version.resolve()
-    file, name = path.parents[_TRIALS_DEPTH + 1] / SEARCH_FILE, path.parent.name
-    number = name.removeprefix(_TRIAL).partition("-")[0]  # trial-0007-from-12800 was resumed
+    file, parts = path.parents[_TRIALS_DEPTH + 1] / SEARCH_FILE, _TRIAL.fullmatch(path.parent.name)
     tree = read_yaml(file)
     if "uid" not in tree:
         raise InputError(f"{file}: must name the `uid` of the search")
-    if not number.isdecimal():
-        raise InputError(f"{path.parent}: the folder of a trial must be named trial-NUMBER, got {name!r}")
-    return f"{tree['uid']}/{int(number)}"
+    if parts is None:
+        raise InputError(
+            f"{path.parent}: the folder of a trial must be named trial-NUMBER or confirms-NUMBER-seed-SEED, "
+            f"got {path.parent.name!r}"
+        )
+    number, confirms = parts.groups()
+    return f"{tree['uid']}/{confirms or int(number)}"

@@ -21,8 +21,10 @@ T = TypeVar("T")
 
 SESSION_PREFIX = "session-"
 TRIAL_PREFIX = "trial-"
+CONFIRMATION_PREFIX = "confirms-"
+"""Begins the folder of a run of the confirmation; in older searches `TRIAL_PREFIX` does."""
 
-_CHECKPOINT_PARTS = (SESSION_PREFIX, TRIAL_PREFIX, "checkpoint_")
+_CHECKPOINT_PARTS = ((SESSION_PREFIX,), (TRIAL_PREFIX, CONFIRMATION_PREFIX), ("checkpoint_",))
 _CHECKPOINT_DEPTH = len(_CHECKPOINT_PARTS)
 
 _UNREACHABLE = ("AWS Error NETWORK_CONNECTION", "AWS Error REQUEST_TIMEOUT", "AWS Error SERVICE_UNAVAILABLE")

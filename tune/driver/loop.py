@@ -16,8 +16,10 @@ from tune.cluster.connection import ClusterError
 from tune.cluster.resources import Resources
 from tune.cluster.slots import Slots
 from tune.cluster.storage import SESSION_PREFIX, TRIAL_PREFIX
+from tune.results.run_tags import run_name
 from tune.results.trial_table import TrialTable
 from tune.study.naming import FAILURES_FOLDER
+from tune.study.trial_record import Trial
 from tune.worker.entry import run
 from tune.worker.work import Work
 
@@ -82,7 +84,7 @@ class Loop:
                 raise_on_failed_trial=False,
                 reuse_actors=resources.workers == 1,  # an actor's data-parallel workers end with it
                 callbacks=[*removers, stage.keeper, stage.runs, stage.view],
-                trial_dirname_creator=_trial_folder,
+                trial_dirname_creator=lambda trial: trial_folder(record[trial.config["number"]]),
                 verbose=0,
             )
         finally:
@@ -142,6 +144,11 @@ def _next_session(folders: Iterable[str]) -> str:
     return f"{SESSION_PREFIX}{max(map(int, filter(str.isdigit, numbers)), default=0) + 1}"
 
 
-def _trial_folder(trial: Any) -> str:
-    begun = trial.config["checkpoint_pairs"]  # a resumed trial must not overwrite its checkpoint
-    return f"{TRIAL_PREFIX}{trial.config['number']:04d}" + (f"-from-{begun}" if begun else "")
+def trial_folder(trial: Trial) -> str:
+    """The name of a trial's folder: ``trial-0007``; for a run of the confirmation ``confirms-3-seed-1``.
+
+    `themo.checkpoints.search_parts.trial_key` reads the key of the trial's run in MLflow from it.
+    """
+    name = f"{TRIAL_PREFIX}{trial.number:04d}" if trial.confirms is None else run_name(trial)
+    begun = trial.checkpoint_pairs  # a resumed trial must not overwrite its checkpoint
+    return f"{name}-from-{begun}" if begun else name
