@@ -155,7 +155,11 @@ def test_an_error_in_a_callback_leaves_a_version_to_resume(
 
 @pytest.mark.parametrize("part", ["best", "trials/session-1/trial-0003/checkpoint_000002"])
 def test_a_part_of_a_search_is_not_resumed_alone(
-    tiny_config: Path, tiny_data: TrainingData, tmp_path: Path, part: str
+    tiny_config: Path,
+    tiny_data: TrainingData,
+    tmp_path: Path,
+    part: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun = themo.train(config=tiny_config, data=tiny_data, mlflow=False, report=lambda _: "stop")
     search = tmp_path / "logs" / "tune" / "mine"
@@ -163,10 +167,14 @@ def test_a_part_of_a_search_is_not_resumed_alone(
     (search / "search.yaml").write_text("name: mine\nuid: u\n", encoding="utf-8")
     version = begun.version.rename(search / part)
     rule = (
-        f"--resume {version}: is part of a search: resume the search by python -m themo tune --resume mine, "
-        f"or train a version with its settings by python -m themo train --config {version}/config.yaml"
+        f"--resume {version}: is part of a search: resume the search by python -m themo tune --resume mine "
+        f"--logs-dir {tmp_path}/logs, or train a version with its settings by python -m themo train "
+        f"--config {version}/config.yaml"
     )
     with pytest.raises(themo.InputError, match=f"^{re.escape(rule)}$"):
+        themo.train(resume=version, data=tiny_data, mlflow=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(themo.InputError, match="themo tune --resume mine, or train"):
         themo.train(resume=version, data=tiny_data, mlflow=False)
     (search / "search.yaml").unlink()  # a copy elsewhere is a version of its own
     assert themo.train(resume=version, data=tiny_data, mlflow=False).state == "finished"

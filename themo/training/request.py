@@ -8,7 +8,7 @@ from typing import Any
 
 from themo.checkpoints.search_parts import search_of
 from themo.checkpoints.versions import read_progress, read_settings
-from themo.config.settings import Settings
+from themo.config.settings import Settings, load
 from themo.config.worlds import load_for_training
 from themo.data.sources import refuse_missing_files
 from themo.errors import InputError
@@ -37,10 +37,14 @@ def settings_of_run(
         raise InputError("--resume uses the settings of the version; leave out all settings")
     settings = read_settings(resume)
     if (search := search_of(resume)) is not None:  # whose record would not have the reports
+        logs_dir = search.parent.parent
+        is_default = logs_dir == Path(load().paths.logs_dir).resolve()
+        where: list[str | Path] = [] if is_default else ["--logs-dir", logs_dir]
+        whole = typed("tune", "--resume", search.name, *where)
         alone = typed("train", "--config", resume / "config.yaml")
         raise InputError(
-            f"--resume {resume}: is part of a search: resume the search by "
-            f"{typed('tune', '--resume', search.name)}, or train a version with its settings by {alone}"
+            f"--resume {resume}: is part of a search: resume the search by {whole}, "
+            f"or train a version with its settings by {alone}"
         )
     return settings
 
