@@ -16,6 +16,7 @@ from themo.evaluation.version_run import project_version, send_version, tracking
 from themo.tracking.mirror import Mirror
 from themo.tracking.projection import Projection, Run
 from themo.tracking.runs import Tracking
+from themo.tracking.tracked import TRACKING_FILE
 from themo.tracking.unsent import MARK_FILE, Destination, Mark, destination_of, mark
 from themo.tracking.uri import tracking_uri
 
@@ -273,6 +274,47 @@ def test_scores_that_a_server_did_not_take_mark_the_search(
     score(settings, best, 0.5, must_answer=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert destination_of(best.parent) == Destination(AWAY, "miniature"), "the search is to be sent"
+
+
+@pytest.mark.parametrize("part", ["best", TRIAL])
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_search_that_logs_elsewhere_is_not_marked(
+    settings: Settings,
+    version: Path,
+    part: str,
+    answers: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    version = search_with(part, version, settings)
+    if part == "best":
+        keep_run_keys(version, f"{KEY}/3", KEY)
+    search = Path(settings.paths.logs_dir) / "tune" / "mine"
+    (search / TRACKING_FILE).write_text('{"uri": null, "experiment": "miniature"}', encoding="utf-8")
+    there = f"sqlite:///{tmp_path / 'there.db'}" if answers else AWAY
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", there)
+    monkeypatch.setattr(Tracking.close, "__defaults__", (60.0 if answers else 0.1,))
+    score(settings, version, 0.5, must_answer=False)
+    assert not (search / MARK_FILE).exists()
+    printed = capsys.readouterr().err
+    assert "themo send" not in printed
+    if answers:
+        assert printed.startswith(f"MLflow at {there}, experiment 'miniature', has no run of ")
+        own = f"sqlite:///{search.parent.parent / 'mlflow.db'}, experiment 'miniature'\n"
+        assert printed.endswith(f": its scores are not logged, because the search logs to {own}")
+
+
+def test_scores_join_a_search_that_was_sent_elsewhere(
+    settings: Settings, version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = search_with(TRIAL, version, settings)
+    (version.parents[3] / TRACKING_FILE).write_text('{"uri": null, "experiment": "miniature"}', "utf-8")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'there.db'}")
+    send_search_of(settings)
+    score(settings, version, 0.5)
+    found = {run.info.run_name: run.data.metrics for run in runs(settings)}
+    assert found == {"mine": {}, "trial 3 of mine": {"test/retrieval_at_01": 0.5}}
 
 
 def test_scores_of_an_unsent_searchs_best_wait_for_it(settings: Settings, version: Path) -> None:

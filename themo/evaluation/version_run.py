@@ -30,6 +30,7 @@ from themo.process.progress import console
 from themo.tracking.names import comparison_params, version_name
 from themo.tracking.projection import Point, Projection, Run, RunStatus
 from themo.tracking.runs import Sent, Tracking, send
+from themo.tracking.tracked import read_tracked
 from themo.tracking.unsent import Destination, destination_of, is_marked, is_sending, mark
 from themo.tracking.uri import URI_VARIABLE, default_uri, tracking_uri, without_password
 
@@ -138,7 +139,8 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
     of the trial. It gets only the scores, unless the training was not sent to this server before. A
     version's run that is not in MLflow is created with a message. Runs of a search are not: the search is
     marked as unsent, and a message names the command that sends it. If the server did not take the scores,
-    the version or the search is marked as unsent.
+    the version or the search is marked as unsent. A search that logs to another server or experiment is not
+    marked; a message names them if no run takes the scores.
 
     Args:
         settings: Settings of the version.
@@ -154,6 +156,7 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
     is_of_search = folder != version
     here = Destination.of(uri, experiment, folder.resolve().parent.parent)
     known = destination_of(folder)
+    elsewhere = _other_place(folder, here) if is_of_search else None
     is_unsent_here = is_marked(folder) and (known is None or known.is_same(here))
     is_sent_by_other = is_unsent_here and is_sending(folder)  # such as its training, from the same files
     is_whole = is_unsent_here and not is_sent_by_other and not is_of_search
@@ -167,17 +170,31 @@ def tracking_of(settings: Settings, version: Path, *, must_answer: bool = True) 
         (run,) = project_version(version, settings, key, adds_only=not is_whole).runs
         return Projection((replace(run, creates=not (is_of_search or is_sent_by_other)),))
 
+    to_mark = folder if elsewhere is None else None
     with Tracking(
-        uri, experiment, project, folder, must_answer=must_answer, adds_only=not is_whole
+        uri, experiment, project, to_mark, must_answer=must_answer, adds_only=not is_whole
     ) as tracking:
         yield tracking
     place = f"MLflow at {without_password(uri)}, experiment {experiment!r}"
     for name in tracking.mirror.made:
         console.print(f"{place}, has no run of {name}: it is logged as a new run", soft_wrap=True)
     for name in tracking.mirror.missing if is_of_search else ():
+        label = f"{place}, has no run of {name}: its scores are not logged"
+        if elsewhere is not None:
+            console.print(f"{label}, because the search logs to {elsewhere}", soft_wrap=True)
+            continue
         mark(folder, here)
-        label = f"{place}, has no run of {name}: its scores are not logged; to send the search first: "
-        console.print(with_command(label, typed("send", folder), console), soft_wrap=True)
+        line = with_command(f"{label}; to send the search first: ", typed("send", folder), console)
+        console.print(line, soft_wrap=True)
+
+
+def _other_place(search: Path, here: Destination) -> str | None:
+    """Return server and experiment of a search's runs in words; None if they are `here`, or unknown."""
+    tracked = read_tracked(search)
+    if tracked is None or Destination(tracked.uri, tracked.experiment).is_same(here):
+        return None
+    uri = tracked.uri or default_uri(search.resolve().parent.parent)
+    return f"{without_password(uri)}, experiment {tracked.experiment!r}"
 
 
 def _record_of(version: Path) -> tuple[Path, str]:

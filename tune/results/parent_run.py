@@ -9,11 +9,12 @@ from themo.export.registering import register_version
 from themo.process.progress import console, waiting
 from themo.tracking.registry import Registered
 from themo.tracking.runs import Sent, Tracking, send
+from themo.tracking.tracked import TRACKING_FILE
 from themo.tracking.uri import tracking_uri
 from tune.results.mlflow_runs import SearchRuns
 from tune.study.naming import is_held
 from tune.study.search import Search, alone, read_search
-from tune.study.tracking_place import TRACKING_FILE, has_place, keep_place, refuse_another_place, uri_of
+from tune.study.tracking_place import has_place, keep_place, refuse_another_place, uri_of
 
 
 def send_winner(search: Search, folder: Path) -> None:

@@ -13,6 +13,7 @@ from themo.errors import InputError
 from themo.files.atomic import write_text
 from themo.process.output import with_command
 from themo.tracking.comparison import UI_ADDRESS, view_address
+from themo.tracking.tracked import TRACKING_FILE, TrackedExperiment, read_tracked
 from themo.tracking.unsent import Destination
 from themo.tracking.uri import (
     URI_VARIABLE,
@@ -22,24 +23,6 @@ from themo.tracking.uri import (
     ui_command,
     without_password,
 )
-
-TRACKING_FILE = "tracking.json"
-
-
-@dataclass(frozen=True)
-class TrackedExperiment:
-    """An MLflow server or database, and an experiment.
-
-    Attributes:
-        uri: Address without a password; None: the database beside the logs, which may move with them.
-        experiment: Name of the experiment.
-        experiment_id: MLflow's id of the experiment; None before a server has answered, and in older
-            searches.
-    """
-
-    uri: str | None
-    experiment: str
-    experiment_id: str | None = None
 
 
 def has_place(folder: Path) -> bool:
@@ -58,7 +41,7 @@ def refuse_another_place(folder: Path, experiment: str, asked_by: str = "--resum
     Raises:
         InputError: The server or the experiment differs, or the file is damaged.
     """
-    known, path = _read(folder), folder / TRACKING_FILE
+    known, path = read_tracked(folder), folder / TRACKING_FILE
     if known is None:
         return
     was = known.uri or default_uri(_logs_dir(folder))
@@ -88,7 +71,7 @@ def keep_place(folder: Path, experiment: str, experiment_id: str | None, uri: st
     Raises:
         OSError: The disk is full.
     """
-    known, logs_dir = _read(folder), _logs_dir(folder)
+    known, logs_dir = read_tracked(folder), _logs_dir(folder)
     uri = uri or tracking_uri(logs_dir)
     is_there = known is not None and is_same_place(known.uri or default_uri(logs_dir), uri)
     if is_there and known is not None and experiment_id in (None, known.experiment_id):
@@ -132,7 +115,7 @@ def comparison_of(folder: Path, uid: str) -> Comparison:
     Raises:
         InputError: The file of the server and the experiment is damaged.
     """
-    known, command = _read(folder), command_to_see(folder)
+    known, command = read_tracked(folder), command_to_see(folder)
     if known is None or known.experiment_id is None:
         return Comparison(command, None)
     server = known.uri if known.uri and known.uri.startswith("http") else UI_ADDRESS
@@ -145,7 +128,7 @@ def command_to_see(folder: Path) -> str:
     Raises:
         InputError: The file is damaged.
     """
-    known, now = _read(folder), tracking_uri(_logs_dir(folder))
+    known, now = read_tracked(folder), tracking_uri(_logs_dir(folder))
     was = now if known is None else known.uri or default_uri(_logs_dir(folder))
     return ui_command(now if is_same_place(was, now) else was)  # only the environment has the password
 
@@ -156,30 +139,10 @@ def uri_of(folder: Path) -> str:
     Raises:
         InputError: The file is damaged.
     """
-    known = _read(folder)
+    known = read_tracked(folder)
     if os.environ.get(URI_VARIABLE) or known is None or known.uri is None:
         return tracking_uri(_logs_dir(folder))
     return known.uri
-
-
-def _read(folder: Path) -> TrackedExperiment | None:
-    path = folder / TRACKING_FILE
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        uri, experiment, experiment_id = tree["uri"], tree["experiment"], tree.get("experiment_id")
-        are_names = all(name is None or isinstance(name, str) for name in (uri, experiment_id))
-        if not are_names or not isinstance(experiment, str):
-            raise TypeError
-    except FileNotFoundError:  # older version, or no session has started
-        return None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{path}: must name the uri and the experiment of the search's runs: correct it, or remove it to "
-            "log to the requested experiment"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return TrackedExperiment(uri, experiment, experiment_id)
 
 
 def _logs_dir(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from themo.errors import InputError
 from themo.evaluation.version_run import tracking_of
 from themo.tracking.comparison import UI_ADDRESS, VIEW_TAG, view_address
 from themo.tracking.runs import Tracking
+from themo.tracking.tracked import TRACKING_FILE
 from themo.tracking.unsent import MARK_FILE, Destination, destination_of, mark
 from themo.tracking.uri import URI_VARIABLE, tracking_uri
 from tune.cluster.resources import Resources
@@ -28,7 +29,7 @@ from tune.results.parent_run import register_winner, send_search, send_winner, u
 from tune.results.run_tags import run_key
 from tune.study.search import Search, alone
 from tune.study.study import Study
-from tune.study.tracking_place import TRACKING_FILE, comparison_of, keep_place
+from tune.study.tracking_place import comparison_of, keep_place
 
 pytestmark = [
     pytest.mark.slow,  # MLflow takes seconds to begin

@@ -9,13 +9,13 @@ from formula_training import train
 
 from themo.cli.main import main
 from themo.errors import InputError
+from themo.tracking.tracked import TRACKING_FILE
 from tune.cluster.resources import Resources
 from tune.driver.session import run_search
 from tune.results.report.page import write_report
 from tune.study.search import Search, read_search
 from tune.study.study import Study
 from tune.study.tracking_place import (
-    TRACKING_FILE,
     Comparison,
     command_to_see,
     comparison_of,
