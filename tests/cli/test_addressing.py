@@ -34,7 +34,7 @@ def logs(tmp_path: Path, tiny_settings: Settings) -> Path:
         }
         (version / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
         os.utime(version / "student", (1000 - age, 1000 - age))
-    (logs / "tune" / "mine" / "search.yaml").touch()
+    (logs / "tune" / "mine" / "search.yaml").write_text("name: mine\n", encoding="utf-8")
     return logs
 
 
@@ -125,6 +125,30 @@ def test_a_search_without_a_best_version_names_its_best_trials(
     assert find(best) == best
     with pytest.raises(InputError, match=r"; its best trial so far: .*/trial-0000/checkpoint_000000$"):
         find_version(Path("mine"), {"logs_dir": str(logs)}, "to export", is_finished)
+
+
+def test_trials_in_a_storage_are_named(
+    find: Find, logs: Path, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    shutil.rmtree(logs / "tune/mine/best")
+    definition = logs / "tune/mine/search.yaml"
+
+    def store(place: str) -> None:
+        text = f"name: mine\nuid: u1\nresources:\n  storage_path: {place}\n"
+        definition.write_text(text, encoding="utf-8")
+
+    store(str(tmp_path / "store"))
+    trials = tmp_path / "store/mine-u1"
+    with pytest.raises(InputError, match=f"; {trials} has no version to test yet$"):
+        find("mine")
+    version = trials / "session-1/trial-0000/checkpoint_000000"
+    write_version_of(tiny_settings, version, dimension=12)
+    (version / "summary.json").write_text('{"best": {"val/match@01": 0.5}}', encoding="utf-8")
+    with pytest.raises(InputError, match=f"; its best trial so far: {version}$"):
+        find("mine")
+    store("s3://bucket/folder")
+    with pytest.raises(InputError, match=r"; the versions of its trials are at s3://bucket/folder$"):
+        find("mine")
 
 
 def is_finished(version: Path, _settings: Settings) -> bool:

@@ -176,8 +176,14 @@ def test_a_part_of_a_search_is_not_resumed_alone(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(themo.InputError, match="themo tune --resume mine, or train"):
         themo.train(resume=version, data=tiny_data, mlflow=False)
-    (search / "search.yaml").unlink()  # a copy elsewhere is a version of its own
-    assert themo.train(resume=version, data=tiny_data, mlflow=False).state == "finished"
+    (search / "search.yaml").unlink()
+    if part != "best":  # as below `--storage-path`
+        with pytest.raises(themo.InputError, match="themo tune --resume NAME, or train"):
+            themo.train(resume=version, data=tiny_data, mlflow=False)
+        version = version.rename(tmp_path / "copy")
+    assert (
+        themo.train(resume=version, data=tiny_data, mlflow=False).state == "finished"
+    )  # a version of its own
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -5,6 +5,8 @@ search.yaml                                       the search, with its id
 best/                                             the best version
 trials/session-1/trial-0007/checkpoint_000008/    a version of trial 7
 trials/session-2/confirms-7-seed-1/checkpoint_000008/    a version of a run that confirms trial 7
+
+With ``--storage-path``, the content of ``trials/`` is in STORAGE/NAME-UID instead.
 """
 
 from __future__ import annotations
@@ -39,6 +41,30 @@ def is_of_trial(version: Path) -> bool:
     """Whether the path of a version is that of a trial's."""
     above = version.resolve().parents
     return len(above) > _TRIALS_DEPTH + 1 and above[_TRIALS_DEPTH].name == _TRIALS
+
+
+def is_trial_checkpoint(version: Path) -> bool:
+    """Whether the path of a version ends as that of a trial's does, in a search directory or a storage."""
+    path = version.resolve()
+    return (
+        path.name.startswith("checkpoint_")
+        and _TRIAL.fullmatch(path.parent.name) is not None
+        and path.parent.parent.name.startswith("session-")
+    )
+
+
+def place_of_trials(search: Path) -> str:
+    """Return the folder with the versions of a search's trials; for a storage with an address, the storage.
+
+    Raises:
+        InputError: The search is damaged.
+    """
+    tree = read_yaml(search / SEARCH_FILE)
+    resources = tree.get("resources")
+    storage = resources.get("storage_path") if isinstance(resources, dict) else None
+    if storage is None:
+        return str(search / _TRIALS)
+    return str(storage) if "://" in str(storage) else f"{storage}/{tree.get('name')}-{tree.get('uid')}"
 
 
 def trial_key(version: Path) -> str:

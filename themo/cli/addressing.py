@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from themo.checkpoints.search_parts import place_of_trials
 from themo.cli.known_runs import complete_with, versions_and_searches
 from themo.cli.options import Parser, path
 from themo.config.sections import HIGHER_IS_BETTER
@@ -34,7 +35,6 @@ VERSION_HELP = (
 )
 """Help of ``--version-path``."""
 
-_TRIALS = "trials"
 _N_NAMED = 5
 """Runs beside a missing one that its error names."""
 
@@ -165,12 +165,7 @@ def find_version(
         return found
     if is_search(found):
         if not is_version(found / BEST_VERSION):
-            best = _best_of_trials(found, fits)
-            so_far = (
-                f"its best trial so far: {best}"
-                if best
-                else f"{found / _TRIALS} has no version {purpose} yet"
-            )
+            so_far = _trials_so_far(found, purpose, fits)
             raise InputError(f"{given}: must be a search that has ended, for its best version; {so_far}")
         console.print(f"Version: {found / BEST_VERSION}, the best of this search")
         return found / BEST_VERSION
@@ -184,12 +179,21 @@ def find_version(
     raise InputError(f"{given}: must be a version directory, but {fault}{hint}")
 
 
-def _best_of_trials(search: Path, fits: Callable[[Path, Settings], bool]) -> Path | None:
+def _trials_so_far(search: Path, purpose: str, fits: Callable[[Path, Settings], bool]) -> str:
+    """Return the path of the best trial's version of a search, or of its trials, in words."""
+    place = place_of_trials(search)
+    if "://" in place:
+        return f"the versions of its trials are at {place}"
+    best = _best_of_trials(Path(place), fits)
+    return f"its best trial so far: {best}" if best else f"{place} has no version {purpose} yet"
+
+
+def _best_of_trials(trials: Path, fits: Callable[[Path, Settings], bool]) -> Path | None:
     """Return the fitting version with the best score of a search's trials, or None."""
     from themo.checkpoints.versions import read_summary
 
     scores = {}
-    for student in search.glob(f"{_TRIALS}/*/*/*/student"):  # of session, trial and checkpoint
+    for student in trials.glob("*/*/*/student"):  # of session, trial and checkpoint
         version = student.parent
         with suppress(InputError, KeyError, TypeError):  # damaged
             settings = load(config=version / VERSION_FILE)

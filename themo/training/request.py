@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from themo.checkpoints.search_parts import search_of
+from themo.checkpoints.search_parts import is_trial_checkpoint, search_of
 from themo.checkpoints.versions import read_progress, read_settings
 from themo.config.settings import Settings, load
 from themo.config.worlds import load_for_training
@@ -41,12 +41,15 @@ def settings_of_run(
         is_default = logs_dir == Path(load().paths.logs_dir).resolve()
         where: list[str | Path] = [] if is_default else ["--logs-dir", logs_dir]
         whole = typed("tune", "--resume", search.name, *where)
-        alone = typed("train", "--config", resume / "config.yaml")
-        raise InputError(
-            f"--resume {resume}: is part of a search: resume the search by {whole}, "
-            f"or train a version with its settings by {alone}"
-        )
-    return settings
+    elif is_trial_checkpoint(resume):  # in a storage, which does not name the search's directory
+        whole = typed("tune", "--resume", "NAME")
+    else:
+        return settings
+    alone = typed("train", "--config", resume / "config.yaml")
+    raise InputError(
+        f"--resume {resume}: is part of a search: resume the search by {whole}, "
+        f"or train a version with its settings by {alone}"
+    )
 
 
 def refuse_unfit_request(settings: Settings, resume: Path | None) -> None:
