@@ -209,7 +209,7 @@ def test_a_partly_unpacked_archive_is_unpacked_again(
         assert not host.gets("coco.tar.gz")
         assert all(part.is_there for part in parts(config))
     assert len(list((data / "mscoco").rglob("*.jpg"))) == N_IMAGES
-    assert (data / "mscoco-coco.tar.gz").exists(), "only what a call downloads is deleted"
+    assert (data / "mscoco-coco.tar.gz").exists(), "an archive that was there before is kept"
 
 
 def test_a_half_unpacked_imagenet_is_not_there(settings: SettingsFactory, tmp_path: Path, host: Host) -> None:

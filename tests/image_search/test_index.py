@@ -203,27 +203,17 @@ def test_excluded_pictures_keep_their_vectors(
     assert_is_of(index, folder, teacher)
 
 
+@pytest.mark.parametrize("pattern", ["0*", "03.jpg"], ids=["some deleted", "all deleted"])
 def test_deleted_excluded_pictures_are_forgotten(
-    update: Update, folder: Path, teacher: Teacher, tmp_path: Path
+    update: Update, folder: Path, teacher: Teacher, tmp_path: Path, pattern: str
 ) -> None:
     update()
-    update_with(tmp_path / "cache", folder, teacher, "0*")
+    update_with(tmp_path / "cache", folder, teacher, pattern)
     (folder / "03.jpg").unlink()
     os.utime(folder / "04.jpg", ns=(1, 1))
     index = update()
     assert index.n_new == 1
     assert_is_of(index, folder, teacher)
-    assert list((tmp_path / "cache").glob("pictures-*.excluded/*")) == []
-
-
-def test_a_deleted_picture_leaves_a_wholly_excluded_piece(
-    update: Update, folder: Path, teacher: Teacher, tmp_path: Path
-) -> None:
-    update()
-    update_with(tmp_path / "cache", folder, teacher, "03.jpg")
-    (folder / "03.jpg").unlink()
-    write_picture(folder / "new.jpg", np.random.default_rng(9))
-    assert update().n_new == 1
     assert list((tmp_path / "cache").glob("pictures-*.excluded/*")) == []
 
 

@@ -47,8 +47,8 @@ def score_and_record(
         floor: As in `examine`.
         must_answer: As in `themo.tracking.runs.Tracking`.
         sizes: Those of `write_test`, from an earlier test.
-        then: Called with a version's scores once they are written. MLflow also gets what it adds to
-            ``test.json``.
+        then: Called with a version's scores once they are written. It may extend ``test.json``, which is
+            sent to MLflow afterwards.
     """
     with waiting("Loading libraries"), uncollected():
         from themo.checkpoints.versions import REPORT_FILE

@@ -182,18 +182,18 @@ def test_idle_rungs_are_printed_before_a_new_search_begins(
         (search.folder / "pairs.json").write_text("{}", encoding="utf-8")
 
     print_idle_rungs(search, [data_of(base, 3000)])
-    told = capsys.readouterr().err.splitlines()
-    assert told == ([] if is_begun else [warning(base, 3000, grace_pairs=8000)])
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == ([] if is_begun else [warning(base, 3000, grace_pairs=8000)])
 
 
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
 def test_a_first_rung_beyond_the_last_report_is_named(base: Settings, scheduler: str) -> None:
-    told = warning(base, 3000, scheduler=scheduler, grace_share=0.95)
+    printed = warning(base, 3000, scheduler=scheduler, grace_share=0.95)
     if scheduler == "none":
-        assert not told
+        assert not printed
     else:
-        assert f"the scheduler {scheduler} can stop no trial: its first rung is at 8,550" in told
-        assert "lower search.grace_share so that it is at most 6,400 pairs" in told
+        assert f"the scheduler {scheduler} can stop no trial: its first rung is at 8,550" in printed
+        assert "lower search.grace_share so that it is at most 6,400 pairs" in printed
     assert not warning(base, 3000, scheduler=scheduler, grace_share=0.055)
 
 
